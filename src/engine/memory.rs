@@ -1,0 +1,1 @@
+//! Single-node engine: history rings, presence map.

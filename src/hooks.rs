@@ -1,0 +1,182 @@
+//! The questions a node asks its owner: who is this, may they, what shall I answer.
+//!
+//! No behaviour here. [`crate::policy`] is the standard answer; an embedder may bring another.
+//! Every question carries the [`Client`] it is about. A refusal is a [`Rejection`]: an error reply or a disconnect.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::model::{
+    Channel, ChannelOptions, ClientError, ClientId, Now, Peer, Rejection, SubscribeOptions, UserId,
+    Version,
+};
+
+/// The connection a question is about.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Connection identifier.
+    pub id: ClientId,
+    /// User, empty before connect and for anonymous connections.
+    pub user: UserId,
+    /// Generation of the protocol the connection speaks.
+    pub version: Version,
+    /// What the transport knows of it.
+    pub peer: Arc<Peer>,
+    /// Connection meta from the token or the connect proxy; empty for none. Never sent to clients.
+    pub meta: Bytes,
+    /// When the question is asked.
+    pub now: Now,
+}
+
+/// The connect command, as the owner sees it.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectQuestion {
+    /// Connection token; empty when none was given.
+    pub token: String,
+    /// Custom data of the client.
+    pub data: Bytes,
+    /// SDK or application name.
+    pub name: String,
+    /// Application version.
+    pub version: String,
+    /// Emulated request headers.
+    pub headers: BTreeMap<String, String>,
+    /// Channels the client asks to be subscribed to by the server.
+    pub channels: Vec<Channel>,
+}
+
+/// Credentials and server-side subscriptions of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectAnswer {
+    /// User; empty for anonymous.
+    pub user: UserId,
+    /// Expiration in Unix seconds; `None` never expires.
+    pub expire_at: Option<i64>,
+    /// Whether the server refreshes the connection itself; the client is then not told of an expiration.
+    pub server_side_refresh: bool,
+    /// Connection info; empty for none.
+    pub info: Bytes,
+    /// Connection meta; empty for none.
+    pub meta: Bytes,
+    /// Custom data of the connect reply; empty for none.
+    pub data: Bytes,
+    /// Server-side subscriptions.
+    pub channels: BTreeMap<Channel, SubscribeOptions>,
+    /// The user's personal channel when only one connection of the user may live (`single_connection`):
+    /// if its presence shows another client, the user's other connections are closed with 3504.
+    pub single_connection: Option<Channel>,
+}
+
+/// The subscribe command, as the owner sees it.
+#[derive(Clone, Debug)]
+pub struct SubscribeQuestion {
+    /// Channel to subscribe.
+    pub channel: Channel,
+    /// Subscription token; empty when none was given.
+    pub token: String,
+    /// Custom data of the client.
+    pub data: Bytes,
+    /// `type` of the request: 0 stream, 1–3 map, 4 shared poll.
+    pub kind: i32,
+    /// The client asks for positioning.
+    pub positioned: bool,
+    /// The client asks for recovery.
+    pub recoverable: bool,
+    /// The client asks for joins and leaves.
+    pub join_leave: bool,
+}
+
+/// What a client wants to read of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Presence or its statistics.
+    Presence,
+    /// History.
+    History,
+}
+
+/// New expiration of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct RefreshAnswer {
+    /// Expiration in Unix seconds; `None` never expires.
+    pub expire_at: Option<i64>,
+    /// Replaces the connection info when not empty.
+    pub info: Bytes,
+    /// Replaces the connection meta when given.
+    pub meta: Option<Bytes>,
+    /// Server-side channels the new token names; `None` when it does not speak of channels.
+    /// If they differ from those of the connection's token it is closed with 3010 (tokens.md 7.2).
+    pub channels: Option<Vec<Channel>>,
+}
+
+/// New expiration of a subscription.
+#[derive(Clone, Debug, Default)]
+pub struct SubRefreshAnswer {
+    /// The channel it is for: that of the command, or of the token when the command named none.
+    pub channel: Channel,
+    /// Expiration in Unix seconds; `None` never expires.
+    pub expire_at: Option<i64>,
+    /// Replaces the channel info, also when empty.
+    pub info: Bytes,
+}
+
+/// The owner of a node. Methods are called from connection tasks, many at a time; they must be cancel safe.
+#[async_trait]
+pub trait Hooks: Send + Sync + 'static {
+    /// Options of a channel.
+    ///
+    /// # Errors
+    /// [`ClientError::UNKNOWN_CHANNEL`] when its namespace does not exist.
+    fn channel(&self, channel: &Channel) -> Result<Arc<ChannelOptions>, ClientError>;
+
+    /// May this connection connect, and as whom? (tokens.md 1, 7.1)
+    async fn connect(
+        &self,
+        client: &Client,
+        question: ConnectQuestion,
+    ) -> Result<ConnectAnswer, Rejection>;
+
+    /// May it subscribe, and with which options? (tokens.md 8.1)
+    async fn subscribe(
+        &self,
+        client: &Client,
+        question: SubscribeQuestion,
+    ) -> Result<SubscribeOptions, Rejection>;
+
+    /// May it publish these bytes? The answer is what is published (tokens.md 8.2).
+    async fn publish(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        subscribed: bool,
+        data: Bytes,
+    ) -> Result<Bytes, Rejection>;
+
+    /// May it read presence or history? (tokens.md 8.2)
+    async fn read(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        subscribed: bool,
+        what: Read,
+    ) -> Result<(), Rejection>;
+
+    /// Answers a remote call; 108 when there is no handler at all, 104 when the method is unknown.
+    async fn rpc(&self, client: &Client, method: &str, data: Bytes) -> Result<Bytes, Rejection>;
+
+    /// Takes a message that wants no answer; [`crate::model::Disconnect::NOT_AVAILABLE`] without a handler.
+    async fn message(&self, client: &Client, data: Bytes) -> Result<(), Rejection>;
+
+    /// Checks a new connection token (tokens.md 7.2).
+    async fn refresh(&self, client: &Client, token: &str) -> Result<RefreshAnswer, Rejection>;
+
+    /// Checks a new subscription token; the channel may be empty (client-protocol.md 4.11).
+    async fn sub_refresh(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        token: &str,
+    ) -> Result<SubRefreshAnswer, Rejection>;
+}

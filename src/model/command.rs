@@ -1,0 +1,104 @@
+//! Server-initiated actions on connections: what the server API asks and nodes tell each other.
+
+use bytes::Bytes;
+
+use super::{Channel, ClientId, Disconnect, RecoveryMode, StreamPosition, Unsubscribe, UserId};
+
+/// Options of one subscription, granted by the policy or given by the server (client-protocol.md 4.6.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent channel options, each a key of config.md 7.6"
+)]
+pub struct SubscribeOptions {
+    /// Keep presence of this subscription.
+    pub presence: bool,
+    /// Emit join and leave of this subscription.
+    pub join_leave: bool,
+    /// Deliver joins and leaves of others to this subscription.
+    pub push_join_leave: bool,
+    /// Track the position and guarantee gap-free delivery.
+    pub positioned: bool,
+    /// Give missed publications back; implies `positioned`.
+    pub recoverable: bool,
+    /// Stream or cache recovery.
+    pub recovery_mode: RecoveryMode,
+    /// Cache recovery also when the client did not ask for it.
+    pub auto_cache_recover: bool,
+    /// Expiration in Unix seconds; `None` never expires.
+    pub expire_at: Option<i64>,
+    /// The server refreshes this subscription itself, the client is not told of an expiration.
+    pub server_side_refresh: bool,
+    /// Info others see as `chan_info`; empty for none.
+    pub info: Bytes,
+    /// Custom data of the subscribe reply or push; empty for none.
+    pub data: Bytes,
+    /// Where the permission came from.
+    pub source: SubscribeSource,
+}
+
+/// Where a subscription came from (tokens.md 8.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are those of the table")]
+pub enum SubscribeSource {
+    #[default]
+    Unknown = 0,
+    ConnectionToken = 1,
+    ConnectProxy = 2,
+    SubscriptionToken = 3,
+    SubscribeProxy = 4,
+    UserLimited = 5,
+    ClientAllowed = 6,
+    ClientInsecure = 7,
+    ConnectRequest = 8,
+    PersonalChannel = 9,
+    ServerApi = 10,
+    StreamProxy = 13,
+}
+
+/// Which connections an action is for; all given conditions must hold (server-api.md 7.8).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// User; empty addresses anonymous connections and nobody else.
+    pub user: UserId,
+    /// Only this connection.
+    pub client: Option<ClientId>,
+    /// Only the connection with this session identifier.
+    pub session: Option<String>,
+}
+
+/// A server-side subscription to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscribeCommand {
+    /// Channel to subscribe.
+    pub channel: Channel,
+    /// Options, overrides of the caller already applied.
+    pub options: SubscribeOptions,
+    /// Position to recover from.
+    pub recover_since: Option<StreamPosition>,
+}
+
+/// A change of the expiration of connections (server-api.md 8.6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refresh {
+    /// Close as expired.
+    pub expired: bool,
+    /// New expiration in Unix seconds; 0 never expires.
+    pub expire_at: i64,
+    /// Replaces the connection info when not empty.
+    pub info: Bytes,
+}
+
+/// An action on connections, as carried between nodes (engines.md 1.8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Make a server-side subscription.
+    Subscribe(Target, Box<SubscribeCommand>),
+    /// End a subscription of any side. The channel may be empty: then only the push is sent.
+    Unsubscribe(Target, Channel, Unsubscribe),
+    /// Close connections, except those listed.
+    Disconnect(Target, Disconnect, Vec<ClientId>),
+    /// Change the expiration.
+    Refresh(Target, Refresh),
+}

@@ -1,0 +1,19 @@
+//! The vocabulary every other module speaks: channels, clients, publications, codes, time.
+//!
+//! Plain values only. This module never imports anything of ours, knows no runtime, no wire format and no policy.
+
+mod channel;
+mod client;
+mod code;
+mod command;
+mod publication;
+mod time;
+
+pub use channel::{Channel, ChannelOptions, DataFormat, RecoveryMode, SubscriptionType};
+pub use client::{ClientId, ClientInfo, Credentials, Encoding, NodeId, Peer, UserId, Version};
+pub use code::{ClientError, Disconnect, Rejection, Unsubscribe};
+pub use command::{Control, Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};
+pub use publication::{
+    ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
+};
+pub use time::Now;

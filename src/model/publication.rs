@@ -1,0 +1,119 @@
+//! What travels through a channel, and how it is handed to one subscriber.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use bytes::Bytes;
+
+use super::{Channel, ClientInfo};
+
+/// Identity of one life of a stream; opaque. A stream that was lost or created anew has another one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Epoch(Arc<str>);
+
+impl Epoch {
+    /// The epoch as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// True when nothing is known of the stream.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Default for Epoch {
+    fn default() -> Self {
+        Self(Arc::from(""))
+    }
+}
+
+impl From<&str> for Epoch {
+    fn from(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+}
+
+impl From<String> for Epoch {
+    fn from(text: String) -> Self {
+        Self(Arc::from(text))
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+/// A place in the stream of a channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamPosition {
+    /// Number of the last publication, from 1; 0 is before the first. Below 2⁵³.
+    pub offset: u64,
+    /// Life of the stream the offset counts in; empty when unknown.
+    pub epoch: Epoch,
+}
+
+/// Tags of a publication; shared, `None` when there are none.
+pub type Tags = Option<Arc<BTreeMap<String, String>>>;
+
+/// One message of a channel (client-protocol.md 1.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Publication {
+    /// Position in the stream, from 1; 0 when the channel keeps no history.
+    pub offset: u64,
+    /// Epoch to tell clients: set on the publication with offset 1, otherwise empty.
+    pub epoch: Epoch,
+    /// Payload, byte for byte as published.
+    pub data: Bytes,
+    /// Publisher, only when a client published.
+    pub info: Option<Arc<ClientInfo>>,
+    /// Tags given by the publisher.
+    pub tags: Tags,
+    /// Version given by the publisher; 0 for none.
+    pub version: u64,
+    /// When the publishing node took it, Unix milliseconds; used to measure lag, never sent to clients.
+    pub time: i64,
+}
+
+/// Something that happens in a channel, on its way from the engine to the subscribers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChannelEvent {
+    /// A publication and, for streams, the epoch it belongs to (empty without history).
+    Publication(Arc<Publication>, Epoch),
+    /// A client joined.
+    Join(Arc<ClientInfo>),
+    /// A client left.
+    Leave(Arc<ClientInfo>),
+}
+
+/// Names one subscription of one connection, also across a quick leave and re-join of the same channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SubscriptionKey {
+    /// Place in the connection's table.
+    pub slot: u32,
+    /// Counts the subscriptions of the connection; a late delivery of an older one is recognised by it.
+    pub generation: u32,
+}
+
+/// One event handed to one subscriber.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The subscription it is for.
+    pub key: SubscriptionKey,
+    /// Channel the event happened in.
+    pub channel: Channel,
+    /// What happened.
+    pub event: ChannelEvent,
+    /// Finished bytes in the subscriber's wire form; `None` when the payload cannot be written in it.
+    pub frame: Option<Bytes>,
+}

@@ -1,0 +1,19 @@
+//! Bytes to messages and back, for both generations of the client protocol and both encodings; pure.
+//!
+//! [`Decoder`] turns one transport frame into [`Command`]s and fixes the generation by the first of them
+//! (client-protocol.md 1.2); [`frame::encode`] turns a [`Reply`] into finished bytes of a [`frame::WireForm`].
+//! The other direction (for the Rust client) is [`encode_command`] and [`decode_replies`]. Payloads are slices of what came in:
+//! checked once, never parsed into trees, never copied on the way in. Knows no sockets, clocks or channels' rules.
+
+pub mod frame;
+mod json;
+pub mod message;
+mod protobuf;
+mod v1;
+
+pub use message::{
+    Command, ConnectRequest, ConnectResult, HistoryRequest, HistoryResult, PresenceResult,
+    PresenceStatsResult, PublishRequest, Push, PushBody, RefreshResult, Reply, ReplyBody, Request,
+    RpcRequest, SubRefreshRequest, SubRefreshResult, SubscribePush, SubscribeRequest,
+    SubscribeResult,
+};
