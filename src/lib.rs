@@ -1,6 +1,36 @@
 //! Centripetal, a gRPC-first real-time gateway.
+
+pub mod api;
+pub mod auth;
+pub mod cli;
+pub mod client;
+pub mod config;
+mod dev;
 pub mod engine;
 pub mod hooks;
+mod hub;
 pub mod model;
 pub mod node;
+pub mod policy;
 pub mod protocol;
+pub mod server;
+mod session;
+pub mod telemetry;
+pub mod transport;
+
+mod pb {
+    //! Generated Protobuf types; turned into `protocol`, `model` or `api` types by the first function that sees them.
+    #![expect(
+        unreachable_pub,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        reason = "generated code"
+    )]
+
+    pub mod client {
+        tonic::include_proto!("proto");
+    }
+    pub mod api {
+        tonic::include_proto!("centrifugal.centrifugo.api");
+    }
+}

@@ -7,6 +7,7 @@ mod client;
 mod code;
 mod command;
 mod publication;
+mod secret;
 mod time;
 
 pub use channel::{Channel, ChannelOptions, DataFormat, RecoveryMode, SubscriptionType};
@@ -16,4 +17,5 @@ pub use command::{Control, Refresh, SubscribeCommand, SubscribeOptions, Subscrib
 pub use publication::{
     ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
 };
+pub use secret::Secret;
 pub use time::Now;

@@ -1,0 +1,1 @@
+//! Server API: typed requests, node calls, typed responses.

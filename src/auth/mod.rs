@@ -1,0 +1,1 @@
+//! Who is asking: verifies connection and subscription tokens and HMAC credentials.

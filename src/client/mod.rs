@@ -1,0 +1,1 @@
+//! The Rust client over gRPC and WebSocket.

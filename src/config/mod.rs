@@ -1,0 +1,1 @@
+//! The root configuration: composed of the modules' own, read from file, environment and flags.

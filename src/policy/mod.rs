@@ -1,0 +1,1 @@
+//! The standard [`crate::hooks::Hooks`]: namespaces, permissions, tokens.

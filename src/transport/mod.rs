@@ -1,0 +1,1 @@
+//! Bytes in, bytes out: adapters of the [`crate::node::Link`] trait.
