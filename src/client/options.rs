@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 
 use super::{
     BuildError, Client, Connection, Events, TokenError, TokenRequest,
+    handle::is_json,
     machine::{Backoff, Introduction, Machine, Random, Timing},
     token::TokenSource,
     transport::{Address, Authorities, Connector, Network},
@@ -247,10 +248,16 @@ impl Builder {
     /// When the address, the certificate authorities or a limit cannot be used, or outside of a tokio runtime.
     pub fn build(self) -> Result<(Client, Events), BuildError> {
         let address = Address::parse(&self.url, self.encoding)?;
+        let data = &self.introduction.data;
+        if self.encoding == Encoding::Json && !data.is_empty() && !is_json(data) {
+            return Err(BuildError::NotJson);
+        }
         let limit = self.message_size_limit;
         let network = Network::new(address, self.authorities.as_ref(), limit)?;
         let machine = Machine::new(self.timing, self.introduction, random());
-        start(machine, network, self.source, self.limits)
+        let (mut client, events) = start(machine, network, self.source, self.limits)?;
+        client.encoding = self.encoding;
+        Ok((client, events))
     }
 }
 
@@ -276,6 +283,7 @@ pub(super) fn start<C: Connector>(
         asks,
         permits: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
         tasks,
+        encoding: Encoding::Protobuf,
     };
     Ok((client, Events { events }))
 }

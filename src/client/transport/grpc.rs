@@ -59,8 +59,7 @@ impl Grpc {
 
     pub(super) async fn open(self) -> Result<(GrpcSending, GrpcReceiving), Error> {
         let channel = self.endpoint.connect().await.map_err(Error::transport)?;
-        let mut calls = Calls::new(channel)
-            .max_decoding_message_size(self.message_size_limit);
+        let mut calls = Calls::new(channel).max_decoding_message_size(self.message_size_limit);
         calls.ready().await.map_err(Error::transport)?;
         let (commands, queue) = mpsc::channel(QUEUE);
         let request = Request::new(ReceiverStream::new(queue));
@@ -181,7 +180,7 @@ fn disconnect(trailers: &MetadataMap) -> Option<Loss> {
 
 /// Passes bytes through: `protocol` encodes and decodes.
 #[derive(Clone, Copy, Debug)]
-struct Opaque;
+pub(super) struct Opaque;
 
 impl Codec for Opaque {
     type Encode = Bytes;

@@ -9,6 +9,8 @@ use crate::protocol::{Command, Reply};
 
 mod address;
 mod grpc;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod websocket;
 
@@ -73,7 +75,9 @@ impl Network {
         message_size_limit: usize,
     ) -> Result<Self, BuildError> {
         match address.scheme {
-            Scheme::Grpc => grpc::Grpc::new(&address, authorities, message_size_limit).map(Self::Grpc),
+            Scheme::Grpc => {
+                grpc::Grpc::new(&address, authorities, message_size_limit).map(Self::Grpc)
+            }
             Scheme::WebSocket => {
                 websocket::WebSocket::new(address, authorities, message_size_limit)
                     .map(Self::WebSocket)
