@@ -79,7 +79,6 @@ impl Client {
     ///
     /// `grpc://host:port` (port 8001 if none is given) and `grpcs://` (443) use the gRPC stream;
     /// `ws://` (80) and `wss://` (443) use the WebSocket at `/connection/websocket` unless the address has a path.
-    #[must_use]
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder::new(url.into())
     }

@@ -26,10 +26,20 @@ pub struct SubscribeOptions {
     pub(super) recover: bool,
     pub(super) positioned: bool,
     pub(super) join_leave: bool,
-    pub(super) token: Option<Secret>,
-    pub(super) token_from_source: bool,
+    pub(super) token: SubscriptionToken,
     pub(super) since: Option<StreamPosition>,
     pub(super) data: Bytes,
+}
+
+/// The token to subscribe with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum SubscriptionToken {
+    /// The channel needs none.
+    #[default]
+    None,
+    Known(Secret),
+    /// The token source is to be asked.
+    FromSource,
 }
 
 impl SubscribeOptions {
@@ -58,13 +68,13 @@ impl SubscribeOptions {
 
     /// A subscription token. When it expires, the client's token source is asked for another one, if there is one.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(Secret::from(token.into()));
+        self.token = SubscriptionToken::Known(Secret::from(token.into()));
         self
     }
 
     /// Asks the client's token source for the subscription token.
-    pub const fn token_from_source(mut self) -> Self {
-        self.token_from_source = true;
+    pub fn token_from_source(mut self) -> Self {
+        self.token = SubscriptionToken::FromSource;
         self
     }
 

@@ -112,7 +112,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Streaming<Bytes>>, Sta
 pub(in crate::client) enum GrpcReceiving {
     /// No response headers yet.
     Opening(Answer),
-    Open(Streaming<Bytes>),
+    Open(Box<Streaming<Bytes>>),
 }
 
 impl fmt::Debug for GrpcReceiving {
@@ -126,7 +126,7 @@ impl Receiving for GrpcReceiving {
         loop {
             match self {
                 Self::Opening(answer) => match answer.await {
-                    Ok(response) => *self = Self::Open(response.into_inner()),
+                    Ok(response) => *self = Self::Open(Box::new(response.into_inner())),
                     Err(status) => return Err(refused(status)),
                 },
                 Self::Open(stream) => {

@@ -197,6 +197,7 @@ async fn websocket_server(tasks: &mut JoinSet<()>, encoding: Encoding) -> Socket
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).unwrap();
             connections.spawn(websocket_connection(stream, encoding));
         }
     });
@@ -459,6 +460,7 @@ async fn wss_server(tasks: &mut JoinSet<()>, certificates: &Certificates) -> Soc
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
+            stream.set_nodelay(true).unwrap();
             let acceptor = acceptor.clone();
             connections.spawn(async move {
                 if let Ok(stream) = acceptor.accept(stream).await {
