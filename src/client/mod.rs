@@ -38,6 +38,8 @@ use options::Limits;
 pub use options::{Builder, SubscribeOptions};
 use token::TokenSource;
 pub use token::{TokenError, TokenRequest};
+#[cfg(test)]
+pub(crate) use transport::tests::server as little_server;
 use transport::{Connector, Opened, Receiving, Sending};
 
 use crate::{

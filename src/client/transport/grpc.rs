@@ -154,11 +154,7 @@ async fn ended(stream: &mut Streaming<Bytes>) -> Loss {
 
 /// The stream was refused or broke: a trailer may say why, otherwise the status does.
 fn refused(status: Status) -> Loss {
-    let told = disconnect(status.metadata()).unwrap_or_default();
-    Loss {
-        error: Some(Error::transport(status)),
-        ..told
-    }
+    disconnect(status.metadata()).unwrap_or_else(|| Loss::of(Error::transport(status)))
 }
 
 /// The trailer `disconnect` (client-protocol.md 6.2).

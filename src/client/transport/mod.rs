@@ -10,7 +10,7 @@ use crate::protocol::{Command, Reply};
 mod address;
 mod grpc;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tls;
 mod websocket;
 

@@ -1,11 +1,10 @@
-//! Both transports against small servers that share only the codec with the client.
+//! A gateway in miniature: answers commands by a script, over gRPC and WebSocket. Shares only the codec with the client.
 
 use std::{
     convert::Infallible,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,9 +24,8 @@ use tokio_tungstenite::{
 };
 use tonic::{Code, Status, metadata::MetadataMap, server::NamedService, transport::Identity};
 
-use super::grpc::Opaque;
+use super::super::grpc::Opaque;
 use crate::{
-    client::{Client, Error, Event, SubscribeOptions, SubscriptionEvent},
     model::{Encoding, Version},
     protocol::{
         Command, Decoder, Push, PushBody, Reply, ReplyBody, Request,
@@ -36,14 +34,17 @@ use crate::{
 };
 
 /// What the little server does about a command.
-enum Act {
+pub(crate) enum Act {
     Say(u32, ReplyBody),
     /// Ends the connection with this code.
     End(u32),
 }
 
+/// What a little server does about commands.
+pub(crate) type Script = fn(Command) -> Vec<Act>;
+
 /// Accepts everything; an RPC names the code to end with, or echoes.
-fn act(command: Command) -> Vec<Act> {
+pub(crate) fn obliging(command: Command) -> Vec<Act> {
     let id = command.id;
     match command.request {
         Request::Connect(connect) if connect.token == "wrong" => vec![Act::End(3500)],
@@ -91,7 +92,7 @@ fn decoded(encoding: Encoding, framing: Framing, bytes: Bytes) -> Vec<Command> {
 
 /// One stream of the gRPC server.
 #[derive(Clone)]
-struct Communicate;
+struct Communicate(Script);
 
 type Answers = Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>;
 
@@ -101,13 +102,14 @@ impl tonic::server::StreamingService<Bytes> for Communicate {
     type Future = Pin<Box<dyn Future<Output = Result<tonic::Response<Answers>, Status>> + Send>>;
 
     fn call(&mut self, request: tonic::Request<tonic::Streaming<Bytes>>) -> Self::Future {
+        let script = self.0;
         let commands = request.into_inner();
-        let answers = commands.flat_map(|message| {
+        let answers = commands.flat_map(move |message| {
             let commands = message.map_or_else(
                 |_| Vec::new(),
                 |bytes| decoded(Encoding::Protobuf, Framing::None, bytes),
             );
-            stream::iter(commands.into_iter().flat_map(act).map(|act| match act {
+            stream::iter(commands.into_iter().flat_map(script).map(|act| match act {
                 Act::Say(id, body) => Ok(encoded(Encoding::Protobuf, id, body)),
                 Act::End(code) => Err(ending(code)),
             }))
@@ -130,7 +132,7 @@ fn ending(code: u32) -> Status {
 }
 
 #[derive(Clone)]
-struct Service;
+struct Service(Script);
 
 impl NamedService for Service {
     const NAME: &'static str = "proto.Centrifuge";
@@ -147,21 +149,22 @@ impl tower::Service<http::Request<tonic::body::Body>> for Service {
 
     fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
         assert_eq!(request.uri().path(), "/proto.Centrifuge/Communicate");
+        let script = self.0;
         Box::pin(async move {
             let mut grpc = tonic::server::Grpc::new(Opaque);
-            Ok(grpc.streaming(Communicate, request).await)
+            Ok(grpc.streaming(Communicate(script), request).await)
         })
     }
 }
 
 /// Certificates for 127.0.0.1, made for one test.
-struct Certificates {
-    authority: String,
+pub(crate) struct Certificates {
+    pub(super) authority: String,
     certificate: String,
     key: String,
 }
 
-fn certificates() -> Certificates {
+pub(super) fn certificates() -> Certificates {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
     let certificate = params.self_signed(&key).unwrap().pem();
@@ -172,14 +175,19 @@ fn certificates() -> Certificates {
     }
 }
 
-async fn listen() -> (TcpListener, SocketAddr) {
+pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
-async fn grpc_server(tasks: &mut JoinSet<()>, tls: Option<&Certificates>) -> SocketAddr {
-    let (listener, address) = listen().await;
+/// Serves gRPC until the tasks end.
+pub(crate) fn serve_grpc(
+    tasks: &mut JoinSet<()>,
+    listener: TcpListener,
+    tls: Option<&Certificates>,
+    script: Script,
+) {
     let mut server = tonic::transport::Server::builder();
     if let Some(tls) = tls {
         let identity = Identity::from_pem(&tls.certificate, &tls.key);
@@ -187,12 +195,19 @@ async fn grpc_server(tasks: &mut JoinSet<()>, tls: Option<&Certificates>) -> Soc
         server = server.tls_config(config).unwrap();
     }
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let serving = server.add_service(Service).serve_with_incoming(incoming);
+    let serving = server
+        .add_service(Service(script))
+        .serve_with_incoming(incoming);
     tasks.spawn(async move { serving.await.unwrap() });
+}
+
+pub(super) async fn grpc_server(tasks: &mut JoinSet<()>, tls: Option<&Certificates>) -> SocketAddr {
+    let (listener, address) = listen().await;
+    serve_grpc(tasks, listener, tls, obliging);
     address
 }
 
-async fn websocket_server(tasks: &mut JoinSet<()>, encoding: Encoding) -> SocketAddr {
+pub(super) async fn websocket_server(tasks: &mut JoinSet<()>, encoding: Encoding) -> SocketAddr {
     let (listener, address) = listen().await;
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
@@ -230,7 +245,7 @@ async fn websocket_connection<S: AsyncRead + AsyncWrite + Unpin>(stream: S, enco
         };
         for act in decoded(encoding, Framing::WebSocket, bytes)
             .into_iter()
-            .flat_map(act)
+            .flat_map(obliging)
         {
             let message = match act {
                 Act::Say(id, body) => websocket_message(encoding, id, body),
@@ -258,193 +273,7 @@ fn websocket_message(encoding: Encoding, id: u32, body: ReplyBody) -> Message {
     }
 }
 
-/// Everything a client does, over one transport.
-async fn converse(client: Client) {
-    client.connect().await.unwrap();
-    let mut news = client
-        .subscribe("news", SubscribeOptions::new())
-        .await
-        .unwrap();
-    assert!(matches!(
-        news.next().await,
-        Some(SubscriptionEvent::Subscribed(_))
-    ));
-    for n in 0..200 {
-        client
-            .publish("news", format!("{{\"n\":{n}}}"))
-            .await
-            .unwrap();
-        let Some(SubscriptionEvent::Publication(publication)) = news.next().await else {
-            panic!("no publication");
-        };
-        assert_eq!(publication.data, format!("{{\"n\":{n}}}"));
-    }
-    let large = format!("\"{}\"", "x".repeat(60_000));
-    assert_eq!(client.rpc("echo", large.clone()).await.unwrap(), large);
-    // Closed by the server: once so that the client comes back, once for good.
-    let lost = client.rpc("3001", "1").await;
-    assert!(matches!(lost, Err(Error::ConnectionLost)), "{lost:?}");
-    assert_eq!(client.rpc("echo", "2").await.unwrap(), "2");
-    client.disconnect().await.unwrap();
-    assert!(matches!(
-        client.rpc("echo", "3").await,
-        Err(Error::NotConnected)
-    ));
-}
-
-async fn ends_with(url: &str, token: &str, rpc: Option<&str>) -> (u32, String) {
-    let (client, mut events) = Client::builder(url).token(token).build().unwrap();
-    client.connect().await.unwrap();
-    if let Some(method) = rpc {
-        client.rpc(method, "1").await.ok();
-    }
-    loop {
-        match events.next().await.expect("an event") {
-            Event::Disconnected { code, reason } => return (code, reason),
-            Event::Connecting { code, .. } => assert_eq!(code, 0),
-            _ => {}
-        }
-    }
-}
-
-fn quick(url: String) -> crate::client::Builder {
-    let delay = Duration::from_millis(1);
-    Client::builder(url).reconnect_delay(delay, delay)
-}
-
-#[tokio::test]
-async fn grpc_carries_everything() {
-    let mut tasks = JoinSet::new();
-    let address = grpc_server(&mut tasks, None).await;
-    let (client, _) = quick(format!("grpc://{address}")).build().unwrap();
-    converse(client).await;
-}
-
-#[tokio::test]
-async fn grpc_reads_why_the_stream_ended() {
-    let mut tasks = JoinSet::new();
-    let address = grpc_server(&mut tasks, None).await;
-    let url = format!("grpc://{address}");
-    let told = |code| (code, "told so".to_owned());
-    assert_eq!(ends_with(&url, "", Some("3503")).await, told(3503));
-    assert_eq!(ends_with(&url, "", Some("4501")).await, told(4501));
-    assert_eq!(ends_with(&url, "wrong", None).await, told(3500));
-}
-
-#[tokio::test]
-async fn websocket_carries_everything_in_both_encodings() {
-    for encoding in [Encoding::Protobuf, Encoding::Json] {
-        let mut tasks = JoinSet::new();
-        let address = websocket_server(&mut tasks, encoding).await;
-        let builder = quick(format!("ws://{address}"));
-        let builder = if encoding == Encoding::Json {
-            builder.json()
-        } else {
-            builder
-        };
-        let (client, _) = builder.build().unwrap();
-        converse(client).await;
-    }
-}
-
-#[tokio::test]
-async fn websocket_reads_the_close_frame() {
-    let mut tasks = JoinSet::new();
-    let address = websocket_server(&mut tasks, Encoding::Protobuf).await;
-    let url = format!("ws://{address}");
-    let told = |code| (code, "told so".to_owned());
-    assert_eq!(ends_with(&url, "", Some("3503")).await, told(3503));
-    assert_eq!(ends_with(&url, "wrong", None).await, told(3500));
-}
-
-#[tokio::test]
-async fn json_refuses_payloads_that_are_no_json() {
-    let mut tasks = JoinSet::new();
-    let address = websocket_server(&mut tasks, Encoding::Json).await;
-    let (client, _) = quick(format!("ws://{address}")).json().build().unwrap();
-    client.connect().await.unwrap();
-    for refused in [
-        client.publish("news", "{").await.err(),
-        client.rpc("echo", "").await.err(),
-        client.send("x").await.err(),
-    ] {
-        assert!(matches!(refused, Some(Error::NotJson)), "{refused:?}");
-    }
-    assert_eq!(
-        client.rpc("echo", "2").await.unwrap(),
-        "2",
-        "the connection is untouched"
-    );
-}
-
-#[tokio::test]
-async fn nobody_listening_is_refused() {
-    let (listener, address) = listen().await;
-    drop(listener);
-    for scheme in ["grpc", "ws"] {
-        let (client, mut events) = quick(format!("{scheme}://{address}")).build().unwrap();
-        client.connect().await.unwrap();
-        assert!(matches!(
-            events.next().await,
-            Some(Event::Connecting { .. })
-        ));
-        let failed = events.next().await;
-        assert!(
-            matches!(&failed, Some(Event::Error(error)) if error.is_refused()),
-            "{failed:?}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn own_authorities_are_trusted_over_tls() {
-    let certificates = certificates();
-    let path = std::env::temp_dir().join(format!("centripetal-ca-{}.pem", uuid::Uuid::new_v4()));
-    std::fs::write(&path, &certificates.authority).unwrap();
-    let mut tasks = JoinSet::new();
-    let grpc = grpc_server(&mut tasks, Some(&certificates)).await;
-    let websocket = wss_server(&mut tasks, &certificates).await;
-    for url in [format!("grpcs://{grpc}"), format!("wss://{websocket}")] {
-        let trusting = quick(url.clone()).ca_file(&path).unwrap();
-        let (client, _) = trusting.build().unwrap();
-        client.connect().await.unwrap();
-        assert_eq!(client.rpc("echo", "1").await.unwrap(), "1", "{url}");
-
-        let (client, mut events) = quick(url.clone()).build().unwrap();
-        client.connect().await.unwrap();
-        assert!(matches!(
-            events.next().await,
-            Some(Event::Connecting { .. })
-        ));
-        let failed = events.next().await;
-        assert!(
-            matches!(failed, Some(Event::Error(Error::Transport(_)))),
-            "{url} {failed:?}"
-        );
-    }
-    std::fs::remove_file(&path).unwrap();
-}
-
-#[tokio::test]
-async fn files_without_authorities_are_refused() {
-    assert!(
-        Client::builder("wss://h")
-            .ca_file("/does/not/exist")
-            .is_err()
-    );
-    let path = std::env::temp_dir().join(format!("centripetal-ca-{}.pem", uuid::Uuid::new_v4()));
-    std::fs::write(&path, "nothing").unwrap();
-    for url in ["wss://h", "grpcs://h"] {
-        let built = Client::builder(url).ca_file(&path).unwrap().build();
-        assert!(
-            matches!(built, Err(crate::client::BuildError::Authorities(_))),
-            "{url}"
-        );
-    }
-    std::fs::remove_file(&path).unwrap();
-}
-
-async fn wss_server(tasks: &mut JoinSet<()>, certificates: &Certificates) -> SocketAddr {
+pub(super) async fn wss_server(tasks: &mut JoinSet<()>, certificates: &Certificates) -> SocketAddr {
     use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
     let chain = CertificateDer::from_pem_slice(certificates.certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(certificates.key.as_bytes()).unwrap();
