@@ -247,6 +247,8 @@ impl<'a> Printer<'a> {
             SubscriptionEvent::Publication(publication) => {
                 return self.print(channel, &Line::Publication(&publication));
             }
+            // A namespace may push them to everybody.
+            SubscriptionEvent::Join(_) | SubscriptionEvent::Leave(_) if !args.join_leave => {}
             SubscriptionEvent::Join(info) => return self.print(channel, &Line::Join(&info)),
             SubscriptionEvent::Leave(info) => return self.print(channel, &Line::Leave(&info)),
             SubscriptionEvent::Subscribed(told) => self.subscribed(args, channel, &told),
