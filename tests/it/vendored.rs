@@ -7,6 +7,7 @@ const LICENCE: &str = include_str!("../../src/dev/centrifuge.LICENSE");
 const README: &str = include_str!("../../src/dev/README.md");
 
 /// The package as the SDK tests installed it; `None` outside of CI when nobody did.
+#[expect(clippy::panic, clippy::print_stdout, reason = "part of a test")]
 fn package() -> Option<PathBuf> {
     match std::env::var_os("CENTRIPETAL_SDK_JS") {
         Some(sdk) => Some(PathBuf::from(sdk).join("node_modules/centrifuge")),
@@ -20,6 +21,7 @@ fn package() -> Option<PathBuf> {
     }
 }
 
+#[expect(clippy::panic, reason = "part of a test")]
 fn read(path: &PathBuf) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
