@@ -15,7 +15,7 @@ pub use client::{ClientId, ClientInfo, Credentials, Encoding, NodeId, Peer, User
 pub use code::{ClientError, Disconnect, Rejection, Unsubscribe};
 pub use command::{Control, Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};
 pub use publication::{
-    ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
+    Broadcast, ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
 };
 pub use secret::Secret;
 pub use time::Now;

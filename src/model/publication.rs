@@ -105,15 +105,22 @@ pub struct SubscriptionKey {
     pub generation: u32,
 }
 
-/// One event handed to one subscriber.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// The subscription it is for.
-    pub key: SubscriptionKey,
+/// A channel event together with its channel: one value, shared by all its subscribers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broadcast {
     /// Channel the event happened in.
     pub channel: Channel,
     /// What happened.
     pub event: ChannelEvent,
+}
+
+/// One event handed to one subscriber. Two reference counts, no copy.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The subscription it is for.
+    pub key: SubscriptionKey,
+    /// What happened where.
+    pub broadcast: Arc<Broadcast>,
     /// Finished bytes in the subscriber's wire form; `None` when the payload cannot be written in it.
     pub frame: Option<Bytes>,
 }
