@@ -73,6 +73,7 @@ impl Session {
         }
         connecting.channels = answer.channels;
         connecting.data = answer.data;
+        self.meta = answer.meta;
         self.expiry = Expiry { at: expire_at, server_side: answer.server_side_refresh };
         self.info = Arc::new(ClientInfo {
             user: answer.user.clone(),

@@ -123,6 +123,8 @@ pub(crate) struct Identified {
     pub(crate) server_side_refresh: bool,
     /// Connection info.
     pub(crate) info: Bytes,
+    /// Connection meta, for the hooks only.
+    pub(crate) meta: Bytes,
     /// Custom data of the reply.
     pub(crate) data: Bytes,
     /// Server-side subscriptions.
@@ -138,6 +140,8 @@ pub(crate) struct Refreshed {
     pub(crate) expire_at: Option<i64>,
     /// Replaces the connection info when not empty.
     pub(crate) info: Bytes,
+    /// Replaces the connection meta when given.
+    pub(crate) meta: Option<Bytes>,
     /// Server-side channels of the new token, when it speaks of channels.
     pub(crate) channels: Option<Vec<Channel>>,
 }

@@ -71,7 +71,7 @@ impl Session {
             }
         }
         if let Some(next) = next {
-            self.subscribe_server_side(now, next, out);
+            self.subscribe_server_side(next, out);
         }
     }
 

@@ -95,6 +95,8 @@ pub(crate) struct Session {
     state: State,
     /// This client as others see it; replaced whole when the connection info changes.
     info: Arc<ClientInfo>,
+    /// Kept for the hooks, never sent.
+    meta: Bytes,
     expiry: Expiry,
     table: Table,
     timers: Timers,
@@ -124,6 +126,7 @@ impl Session {
             positions: PositionFormat::Offset,
             state: State::New,
             info,
+            meta: Bytes::new(),
             expiry: Expiry::default(),
             table: Table::default(),
             timers,
@@ -156,6 +159,11 @@ impl Session {
     /// User; empty before connect and for anonymous connections.
     pub(crate) fn user(&self) -> &UserId {
         &self.info.user
+    }
+
+    /// Connection meta; empty for none.
+    pub(crate) fn meta(&self) -> &Bytes {
+        &self.meta
     }
 
     /// Generation of the protocol; V2 until decided.
@@ -192,6 +200,19 @@ impl Session {
             self.push(Push { channel: Default::default(), body: crate::protocol::PushBody::Disconnect(why.clone()) }, out);
         }
         out.push(Effect::Close(why));
+    }
+
+    /// Ends the connection without a push: the transport has its own way to say why.
+    pub(crate) fn abort(&mut self, why: Disconnect, out: &mut Effects) {
+        if !self.is_closed() {
+            self.state = State::Closed;
+            out.push(Effect::Close(why));
+        }
+    }
+
+    /// True while calls are running that were started by this session.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Starts a call.

@@ -44,6 +44,9 @@ impl Session {
         if !refreshed.info.is_empty() {
             self.info = Arc::new(ClientInfo { conn_info: refreshed.info, ..(*self.info).clone() });
         }
+        if let Some(meta) = refreshed.meta {
+            self.meta = meta;
+        }
         let version = if self.version == Version::V1 { self.config.version.clone() } else { String::new() };
         let result = RefreshResult { client: self.birth.client.clone(), version, ttl };
         self.reply(id, ReplyBody::Refresh(result), out);

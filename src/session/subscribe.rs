@@ -250,17 +250,15 @@ impl Session {
     }
 
     /// The server API, or another node, subscribes this connection.
-    pub(crate) fn subscribe_server_side(&mut self, now: Now, command: Box<SubscribeCommand>, out: &mut Effects) {
+    pub(crate) fn subscribe_server_side(&mut self, command: Box<SubscribeCommand>, out: &mut Effects) {
         if !self.is_connected() {
             return;
         }
         let SubscribeCommand { channel, options, recover_since } = *command;
-        let present = self.table.find(&channel);
-        let others = self.table.len() - usize::from(present.is_some());
-        if self.table.len() >= self.config.channel_limit || others >= self.config.channel_limit {
+        if self.table.len() >= self.config.channel_limit {
             return self.close(Disconnect::CHANNEL_LIMIT, out);
         }
-        let Some(old) = present else {
+        let Some(old) = self.table.find(&channel) else {
             let key = self.reserve(channel, Side::Server, Purpose::Push, Box::default());
             return self.start_join(key, Start { options, position: recover_since }, out);
         };
@@ -270,11 +268,11 @@ impl Session {
             subscription.next = Some(Box::new(SubscribeCommand { channel, options, recover_since }));
             return;
         }
-        self.replace(now, old, Start { options, position: recover_since }, out);
+        self.replace(old, Start { options, position: recover_since }, out);
     }
 
     /// Subscribes anew in the same place: nobody sees a leave, and deliveries of the old generation are dropped.
-    fn replace(&mut self, _now: Now, old: SubscriptionKey, start: Start, out: &mut Effects) {
+    fn replace(&mut self, old: SubscriptionKey, start: Start, out: &mut Effects) {
         let key = self.table.renew(old);
         let Some(subscription) = self.table.get_mut(key) else { return };
         let channel = subscription.channel.clone();
@@ -300,7 +298,7 @@ impl Session {
             return self.leave(key, end, out);
         }
         if let Some(next) = subscription.next.take() {
-            self.subscribe_server_side(now, next, out);
+            self.subscribe_server_side(next, out);
         }
     }
 
