@@ -54,16 +54,30 @@ struct Frames([Option<Option<Bytes>>; WireForm::COUNT]);
 
 impl Frames {
     fn get(&mut self, form: WireForm, broadcast: &Broadcast) -> Option<Bytes> {
-        self.0[form.index()].get_or_insert_with(|| encode(form, broadcast)).clone()
+        self.0[form.index()]
+            .get_or_insert_with(|| encode(form, broadcast))
+            .clone()
     }
 }
 
 fn encode(form: WireForm, broadcast: &Broadcast) -> Option<Bytes> {
     let body = match &broadcast.event {
-        ChannelEvent::Publication(publication, _epoch) => PushBody::Publication(Arc::clone(publication)),
+        ChannelEvent::Publication(publication, _epoch) => {
+            PushBody::Publication(Arc::clone(publication))
+        }
         ChannelEvent::Join(info) => PushBody::Join(Arc::clone(info)),
         ChannelEvent::Leave(info) => PushBody::Leave(Arc::clone(info)),
     };
-    let push = Push { channel: broadcast.channel.clone(), body };
-    frame::encode(form, &Reply { id: 0, body: ReplyBody::Push(push) }).ok()
+    let push = Push {
+        channel: broadcast.channel.clone(),
+        body,
+    };
+    frame::encode(
+        form,
+        &Reply {
+            id: 0,
+            body: ReplyBody::Push(push),
+        },
+    )
+    .ok()
 }

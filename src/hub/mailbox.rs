@@ -114,7 +114,11 @@ impl Mailbox {
 
     /// Takes everything queued into the empty `into`, or learns the reason to close once the queue is empty.
     /// The bytes taken count until [`Mailbox::written`].
-    pub(crate) fn poll_take(&self, cx: &mut Context<'_>, into: &mut VecDeque<Mail>) -> Poll<Result<(), Disconnect>> {
+    pub(crate) fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        into: &mut VecDeque<Mail>,
+    ) -> Poll<Result<(), Disconnect>> {
         if let Some(result) = self.take(into) {
             return Poll::Ready(result);
         }
@@ -136,17 +140,5 @@ impl Mailbox {
     pub(crate) fn written(&self, bytes: usize) {
         let mut state = self.state.lock();
         state.bytes = state.bytes.saturating_sub(bytes);
-    }
-
-    /// Counts bytes that the connection itself is about to write against the budget.
-    /// False when they do not fit: the mailbox is closed with 3008 then.
-    pub(crate) fn charge(&self, bytes: usize) -> bool {
-        let mut state = self.state.lock();
-        state.bytes += bytes;
-        let fits = state.bytes <= self.budget;
-        if !fits {
-            state.closed.get_or_insert(Disconnect::SLOW);
-        }
-        fits
     }
 }

@@ -23,7 +23,6 @@ use crate::{
     protocol::frame::WireForm,
 };
 
-pub(crate) use fanout::Fanout;
 pub(crate) use mailbox::{Mail, Mailbox};
 pub(crate) use registry::Registry;
 

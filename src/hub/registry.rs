@@ -11,7 +11,6 @@ use parking_lot::RwLock;
 use super::{Mailbox, SHARDS};
 use crate::model::{ClientId, Target, UserId};
 
-
 /// Connections that have connected, by user. Anonymous connections are those of the empty user.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -25,10 +24,16 @@ pub(crate) struct LimitReached;
 
 impl Registry {
     pub(crate) fn new() -> Self {
-        Self { users: (0..SHARDS).map(|_| RwLock::default()).collect(), hasher: RandomState::new() }
+        Self {
+            users: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            hasher: RandomState::new(),
+        }
     }
 
-    fn shard<K: Hash + ?Sized>(&self, key: &K) -> &RwLock<HashMap<UserId, HashMap<ClientId, Arc<Mailbox>>>> {
+    fn shard<K: Hash + ?Sized>(
+        &self,
+        key: &K,
+    ) -> &RwLock<HashMap<UserId, HashMap<ClientId, Arc<Mailbox>>>> {
         let index = self.hasher.hash_one(key) % SHARDS as u64;
         &self.users[usize::try_from(index).unwrap_or(0)]
     }
@@ -75,10 +80,15 @@ impl Registry {
             return Vec::new();
         }
         match &target.client {
-            Some(client) => {
-                connections.get(client).map(|mailbox| (client.clone(), Arc::clone(mailbox))).into_iter().collect()
-            }
-            None => connections.iter().map(|(client, mailbox)| (client.clone(), Arc::clone(mailbox))).collect(),
+            Some(client) => connections
+                .get(client)
+                .map(|mailbox| (client.clone(), Arc::clone(mailbox)))
+                .into_iter()
+                .collect(),
+            None => connections
+                .iter()
+                .map(|(client, mailbox)| (client.clone(), Arc::clone(mailbox)))
+                .collect(),
         }
     }
 
@@ -86,14 +96,10 @@ impl Registry {
     pub(crate) fn counts(&self) -> (usize, usize) {
         self.users.iter().fold((0, 0), |(clients, users), shard| {
             let shard = shard.read();
-            (clients + shard.values().map(HashMap::len).sum::<usize>(), users + shard.len())
+            (
+                clients + shard.values().map(HashMap::len).sum::<usize>(),
+                users + shard.len(),
+            )
         })
-    }
-
-    /// All connections, a shard at a time.
-    pub(crate) fn each(&self, mut visit: impl FnMut(&Arc<Mailbox>)) {
-        for shard in &*self.users {
-            shard.read().values().flat_map(HashMap::values).for_each(&mut visit);
-        }
     }
 }

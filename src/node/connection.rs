@@ -17,17 +17,12 @@ use futures_util::stream::{FuturesUnordered, Stream};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Instrument as _;
 
-use super::{
-    Close, Inbound, Link, LinkTraits, Shared,
-    dispatch::Caller,
-    frames::{self, Frames},
-    report::Report,
-};
+use super::{Close, Inbound, Link, LinkTraits, Shared, dispatch::Caller, report::Report};
 use crate::{
     hooks,
     hub::{Mail, Mailbox},
     model::{ClientId, Disconnect, Now, Peer},
-    protocol::{Commands, Decoder, ReplyBody, Request, frame},
+    protocol::{Commands, Decoder, Request, frame},
     session::{Birth, Call, CallId, Effect, Effects, Leave, Outcome, Session},
 };
 
@@ -104,7 +99,12 @@ impl Connection {
         };
         let mailbox = Arc::new(Mailbox::new(config.queue_max_size));
         shared.open(&mailbox);
-        let mut decoder = Decoder::new(peer.encoding, peer.version, traits.framing, traits.message_size_limit);
+        let decoder = Decoder::new(
+            peer.encoding,
+            peer.version,
+            traits.framing,
+            traits.message_size_limit,
+        );
         let mut session = Session::new(config, birth, Shared::now());
         if let Some(version) = decoder.version() {
             session.decided(version);
@@ -161,7 +161,11 @@ impl Connection {
             }
         }
         self.carry_out();
-        let owed = self.session.is_waiting() && self.leaving.as_ref().is_some_and(|(_, until)| Instant::now() < *until);
+        let owed = self.session.is_waiting()
+            && self
+                .leaving
+                .as_ref()
+                .is_some_and(|(_, until)| Instant::now() < *until);
         if !owed && let Some((why, _)) = self.leaving.take() {
             self.session.close(why, &mut self.effects);
             self.carry_out();
@@ -185,7 +189,8 @@ impl Connection {
                     self.outgoing.push(bytes);
                 }
                 Err(frame::Inappropriate) => {
-                    self.session.close(Disconnect::INAPPROPRIATE_PROTOCOL, &mut self.effects);
+                    self.session
+                        .close(Disconnect::INAPPROPRIATE_PROTOCOL, &mut self.effects);
                 }
             },
             Effect::Frame(bytes) => self.outgoing.push_publication(bytes),
@@ -197,7 +202,10 @@ impl Connection {
                 }
             }
             Effect::Close(disconnect) => {
-                self.ending.get_or_insert(Ending { disconnect, undecodable: false });
+                self.ending.get_or_insert(Ending {
+                    disconnect,
+                    undecodable: false,
+                });
             }
         }
     }
@@ -225,11 +233,14 @@ impl Connection {
 
     /// Takes the outcome of a call that has ended.
     fn poll_call(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(calls) = &mut self.calls else { return false };
+        let Some(calls) = &mut self.calls else {
+            return false;
+        };
         match Pin::new(calls).poll_next(cx) {
             Poll::Ready(Some((id, outcome))) => {
                 self.report.ended(&outcome);
-                self.session.completed(Shared::now(), id, outcome, &mut self.effects);
+                self.session
+                    .completed(Shared::now(), id, outcome, &mut self.effects);
                 true
             }
             Poll::Ready(None) => {
@@ -265,11 +276,17 @@ impl Connection {
             self.outgoing.taken += mail.cost();
             match mail {
                 Mail::Delivery(delivery) => self.session.delivery(now, delivery, &mut self.effects),
-                Mail::Subscribe(command) => self.session.subscribe_server_side(*command, &mut self.effects),
+                Mail::Subscribe(command) => self
+                    .session
+                    .subscribe_server_side(command, &mut self.effects),
                 Mail::Unsubscribe(channel, why) => {
-                    self.session.unsubscribe_server_side(now, &channel, why, &mut self.effects);
+                    self.session
+                        .unsubscribe_server_side(now, &channel, why, &mut self.effects);
                 }
-                Mail::Refresh(refresh) => self.session.refresh_server_side(now, *refresh, &mut self.effects),
+                Mail::Refresh(refresh) => {
+                    self.session
+                        .refresh_server_side(now, *refresh, &mut self.effects)
+                }
             }
         }
         // The queue's memory is reused, but a burst must not keep it.
@@ -280,7 +297,11 @@ impl Connection {
 
     /// Somebody else decided the end: replies that are owed come first, except to a reader that is too slow.
     fn leave_with(&mut self, why: Disconnect) {
-        let wait = if why == Disconnect::SLOW { Duration::ZERO } else { OWED };
+        let wait = if why == Disconnect::SLOW {
+            Duration::ZERO
+        } else {
+            OWED
+        };
         self.leaving.get_or_insert((why, Instant::now() + wait));
     }
 
@@ -289,7 +310,9 @@ impl Connection {
         if !self.session.ready() || self.leaving.is_some() {
             return false;
         }
-        let Some(commands) = &mut self.rest else { return false };
+        let Some(commands) = &mut self.rest else {
+            return false;
+        };
         let undecided = self.decoder.version().is_none();
         let Some(next) = commands.next(&mut self.decoder) else {
             self.rest = None;
@@ -305,7 +328,8 @@ impl Connection {
                 if let Request::Connect(connect) = &command.request {
                     self.report.named(connect);
                 }
-                self.session.command(Shared::now(), command, &mut self.effects);
+                self.session
+                    .command(Shared::now(), command, &mut self.effects);
             }
             Err(_malformed) => self.malformed(),
         }
@@ -316,9 +340,11 @@ impl Connection {
     fn malformed(&mut self) {
         self.rest = None;
         if self.traits.framing == frame::Framing::None {
-            self.session.abort(Disconnect::BAD_REQUEST, &mut self.effects);
+            self.session
+                .abort(Disconnect::BAD_REQUEST, &mut self.effects);
         } else {
-            self.session.close(Disconnect::BAD_REQUEST, &mut self.effects);
+            self.session
+                .close(Disconnect::BAD_REQUEST, &mut self.effects);
         }
         self.carry_out();
         if let Some(ending) = &mut self.ending {
@@ -343,7 +369,10 @@ impl Connection {
         if let Err(why) = sent {
             self.session.abort(why.clone(), &mut self.effects);
             self.carry_out();
-            self.ending = Some(Ending { disconnect: why, undecodable: false });
+            self.ending = Some(Ending {
+                disconnect: why,
+                undecodable: false,
+            });
             return false;
         }
         true
@@ -351,7 +380,8 @@ impl Connection {
 
     fn settle_mailbox(&mut self) {
         if self.outgoing.taken > 0 {
-            self.mailbox.written(std::mem::take(&mut self.outgoing.taken));
+            self.mailbox
+                .written(std::mem::take(&mut self.outgoing.taken));
         }
     }
 
@@ -362,7 +392,9 @@ impl Connection {
         if let Some(at) = deadline {
             timer.as_mut().reset(at);
         }
-        let reading = self.rest.is_none() && self.leaving.is_none() && (self.session.ready() || self.linger.is_some());
+        let reading = self.rest.is_none()
+            && self.leaving.is_none()
+            && (self.session.ready() || self.linger.is_some());
         tokio::select! {
             biased;
             () = poll_fn(|cx| if self.poll_call(cx) || self.poll_mail(cx) || self.leaving_is_due() {
@@ -376,7 +408,9 @@ impl Connection {
     }
 
     fn leaving_is_due(&self) -> bool {
-        self.leaving.as_ref().is_some_and(|(_, until)| !self.session.is_waiting() || *until <= Instant::now())
+        self.leaving
+            .as_ref()
+            .is_some_and(|(_, until)| !self.session.is_waiting() || *until <= Instant::now())
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -387,14 +421,17 @@ impl Connection {
 
     fn time_passed(&mut self) {
         if self.linger.is_some_and(|at| at <= Instant::now()) {
-            return self.session.abort(Disconnect::CONNECTION_CLOSED, &mut self.effects);
+            return self
+                .session
+                .abort(Disconnect::CONNECTION_CLOSED, &mut self.effects);
         }
         self.session.expired(Shared::now(), &mut self.effects);
     }
 
     fn arrived(&mut self, inbound: Result<Inbound, Disconnect>) {
         match inbound {
-            Ok(Inbound::Frame(_)) if self.linger.is_some() && self.traits.discards_after_refusal => {}
+            Ok(Inbound::Frame(_))
+                if self.linger.is_some() && self.traits.discards_after_refusal => {}
             Ok(Inbound::Frame(frame)) => self.rest = Some(self.decoder.frame(frame)),
             Ok(Inbound::Flush) => self.outgoing.flush = true,
             Err(why) => self.leave_with(why),
@@ -403,15 +440,24 @@ impl Connection {
 
     /// Deregisters, tells the peer, and undoes the subscriptions while the transport closes.
     async fn finish<L: Link>(mut self, link: L) {
-        let Ending { disconnect, undecodable } = self
-            .ending
-            .take()
-            .unwrap_or(Ending { disconnect: Disconnect::CONNECTION_CLOSED, undecodable: false });
+        let Ending {
+            disconnect,
+            undecodable,
+        } = self.ending.take().unwrap_or(Ending {
+            disconnect: Disconnect::CONNECTION_CLOSED,
+            undecodable: false,
+        });
         self.calls = None;
-        self.shared.connections.remove(self.session.user(), self.session.client());
+        self.shared
+            .connections
+            .remove(self.session.user(), self.session.client());
         self.mailbox.close(disconnect.clone());
         self.report.closed(&disconnect, &self.session);
-        let close = Close { disconnect, version: self.session.version(), undecodable };
+        let close = Close {
+            disconnect,
+            version: self.session.version(),
+            undecodable,
+        };
         let leaves = self.session.leave_all();
         let caller = Caller {
             shared: Arc::clone(&self.shared),
@@ -433,7 +479,14 @@ async fn leave_all(caller: Caller, leaves: Vec<Leave>) {
 
 impl Outgoing {
     const fn new() -> Self {
-        Self { batch: Vec::new(), bytes: 0, publications: 0, publication_bytes: 0, taken: 0, flush: false }
+        Self {
+            batch: Vec::new(),
+            bytes: 0,
+            publications: 0,
+            publication_bytes: 0,
+            taken: 0,
+            flush: false,
+        }
     }
 
     fn push(&mut self, frame: Bytes) {
@@ -457,7 +510,12 @@ impl Outgoing {
         if self.batch.capacity() > 64 {
             self.batch = Vec::new();
         }
-        (self.bytes, self.publications, self.publication_bytes, self.flush) = (0, 0, 0, false);
+        (
+            self.bytes,
+            self.publications,
+            self.publication_bytes,
+            self.flush,
+        ) = (0, 0, 0, false);
     }
 }
 

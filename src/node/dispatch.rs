@@ -10,10 +10,13 @@ use crate::{
     hooks::{self, Read},
     hub::{Mailbox, Subscriber},
     model::{
-        Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, Publication, Rejection, StreamPosition,
-        Target, UserId,
+        Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, Publication,
+        Rejection, StreamPosition, Target, UserId,
     },
-    protocol::{ConnectRequest, HistoryResult, PresenceResult, PresenceStatsResult, ReplyBody, SubscribeRequest},
+    protocol::{
+        ConnectRequest, HistoryResult, PresenceResult, PresenceStatsResult, ReplyBody,
+        SubscribeRequest,
+    },
     session::{Call, Identified, Join, Joined, Leave, Outcome, Refreshed, SubRefreshed},
 };
 
@@ -52,31 +55,38 @@ impl Caller {
     pub(super) async fn perform(self, call: Call) -> Outcome {
         match call {
             Call::Connect(request) => Outcome::Connect(self.connect(*request).await),
-            Call::Register { user, single_connection } => {
-                Outcome::Registered(self.register(user, single_connection).await)
-            }
-            Call::Deregister => {
-                self.shared.connections.remove(&self.client.user, &self.client.id);
+            Call::Register {
+                user,
+                single_connection,
+            } => Outcome::Registered(self.register(user, single_connection).await),
+            Call::Deregister(user) => {
+                self.shared.connections.remove(&user, &self.client.id);
                 Outcome::Done
             }
             Call::Subscribe(request) => Outcome::Subscribe(self.authorize(*request).await),
             Call::Join(join) => Outcome::Joined(self.join(*join).await),
             Call::AnnounceJoin(channel, info) => {
-                self.shared.announce(&channel, ChannelEvent::Join(info)).await;
+                self.shared
+                    .announce(&channel, ChannelEvent::Join(info))
+                    .await;
                 Outcome::Done
             }
             Call::Leave(leave) => {
                 self.leave(leave).await;
                 Outcome::Done
             }
-            Call::Message(data) => Outcome::Message(self.shared.hooks.message(&self.client, data).await),
+            Call::Message(data) => {
+                Outcome::Message(self.shared.hooks.message(&self.client, data).await)
+            }
             Call::Refresh(token) => Outcome::Refresh(self.refresh(&token).await),
-            Call::SubRefresh { channel, token } => Outcome::SubRefresh(self.sub_refresh(&channel, &token).await),
+            Call::SubRefresh { channel, token } => {
+                Outcome::SubRefresh(self.sub_refresh(&channel, &token).await)
+            }
             Call::RenewPresence(entries) => {
                 self.renew_presence(entries).await;
                 Outcome::Done
             }
-            Call::Top(channel, _) => Outcome::Top(self.shared.top(&channel).await.ok()),
+            Call::Top(channel) => Outcome::Top(self.shared.top(&channel).await.ok()),
             question => Outcome::Reply(self.answer(question).await),
         }
     }
@@ -84,32 +94,68 @@ impl Caller {
     /// The calls that are one question and one reply.
     async fn answer(&self, call: Call) -> Result<ReplyBody, Rejection> {
         match call {
-            Call::Publish { channel, data, kind, subscribed, info } => {
-                self.publish(&channel, data, kind, (subscribed, info)).await.map(|()| ReplyBody::Publish)
-            }
-            Call::Presence { channel, subscribed } => {
-                self.allow_read(&channel, subscribed, Read::Presence).await?;
+            Call::Publish {
+                channel,
+                data,
+                kind,
+                subscribed,
+                info,
+            } => self
+                .publish(&channel, data, kind, (subscribed, info))
+                .await
+                .map(|()| ReplyBody::Publish),
+            Call::Presence {
+                channel,
+                subscribed,
+            } => {
+                self.allow_read(&channel, subscribed, Read::Presence)
+                    .await?;
                 let presence = self.shared.presence(&channel).await?;
                 Ok(ReplyBody::Presence(PresenceResult { presence }))
             }
-            Call::PresenceStats { channel, subscribed } => {
-                self.allow_read(&channel, subscribed, Read::Presence).await?;
+            Call::PresenceStats {
+                channel,
+                subscribed,
+            } => {
+                self.allow_read(&channel, subscribed, Read::Presence)
+                    .await?;
                 let stats = self.shared.presence_stats(&channel).await?;
                 let int = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
                 let (num_clients, num_users) = (int(stats.clients), int(stats.users));
-                Ok(ReplyBody::PresenceStats(PresenceStatsResult { num_clients, num_users }))
+                Ok(ReplyBody::PresenceStats(PresenceStatsResult {
+                    num_clients,
+                    num_users,
+                }))
             }
-            Call::History { channel, subscribed, limit, since, reverse } => {
+            Call::History {
+                channel,
+                subscribed,
+                limit,
+                since,
+                reverse,
+            } => {
                 self.allow_read(&channel, subscribed, Read::History).await?;
-                let query = HistoryQuery { since, limit: Some(limit), reverse, ..HistoryQuery::default() };
+                let query = HistoryQuery {
+                    since,
+                    limit: Some(limit),
+                    reverse,
+                    ..HistoryQuery::default()
+                };
                 let history = self.shared.history(&channel, query).await?;
                 let StreamPosition { offset, epoch } = history.position;
                 let epoch = epoch.as_str().to_owned();
-                Ok(ReplyBody::History(HistoryResult { publications: history.publications, epoch, offset }))
+                Ok(ReplyBody::History(HistoryResult {
+                    publications: history.publications,
+                    epoch,
+                    offset,
+                }))
             }
-            Call::Rpc { method, data } => {
-                self.shared.hooks.rpc(&self.client, &method, data).await.map(ReplyBody::Rpc)
-            }
+            Call::Rpc { method, data } => self
+                .shared
+                .hooks
+                .rpc(&self.client, &method, data)
+                .await
+                .map(ReplyBody::Rpc),
             other => {
                 tracing::error!(?other, "a call without reply was taken for a question");
                 Err(ClientError::INTERNAL.into())
@@ -139,26 +185,47 @@ impl Caller {
         }))
     }
 
-    async fn register(&self, user: UserId, single_connection: Option<Channel>) -> Result<(), Rejection> {
+    async fn register(
+        &self,
+        user: UserId,
+        single_connection: Option<Channel>,
+    ) -> Result<(), Rejection> {
         if let Some(channel) = single_connection {
             let others = self.shared.engine.presence.list(&channel).await.map_err(|error| {
                 tracing::error!(%error, %channel, "error reading presence of a personal channel");
                 Disconnect::SERVER_ERROR
             })?;
             if others.keys().any(|client| *client != self.client.id) {
-                let target = Target { user: user.clone(), ..Target::default() };
-                let close = Control::Disconnect(target, Disconnect::CONNECTION_LIMIT, vec![self.client.id.clone()]);
-                self.shared.control(close).await.map_err(|_error| Disconnect::SERVER_ERROR)?;
+                let target = Target {
+                    user: user.clone(),
+                    ..Target::default()
+                };
+                let close = Control::Disconnect(
+                    target,
+                    Disconnect::CONNECTION_LIMIT,
+                    vec![self.client.id.clone()],
+                );
+                self.shared
+                    .control(close)
+                    .await
+                    .map_err(|_error| Disconnect::SERVER_ERROR)?;
             }
         }
-        let limit = Some(self.shared.config.client.user_connection_limit).filter(|limit| *limit > 0);
-        let added = self.shared.connections.add(&user, &self.client.id, &self.mailbox, limit);
+        let limit =
+            Some(self.shared.config.client.user_connection_limit).filter(|limit| *limit > 0);
+        let added = self
+            .shared
+            .connections
+            .add(&user, &self.client.id, &self.mailbox, limit);
         added.map_err(|_limit_reached| Disconnect::CONNECTION_LIMIT)?;
         self.shared.metrics.action("add_client");
         Ok(())
     }
 
-    async fn authorize(&self, request: SubscribeRequest) -> Result<Box<crate::model::SubscribeOptions>, Rejection> {
+    async fn authorize(
+        &self,
+        request: SubscribeRequest,
+    ) -> Result<Box<crate::model::SubscribeOptions>, Rejection> {
         let question = hooks::SubscribeQuestion {
             channel: request.channel,
             token: request.token,
@@ -168,15 +235,35 @@ impl Caller {
             recoverable: request.recoverable,
             join_leave: request.join_leave,
         };
-        self.shared.hooks.subscribe(&self.client, question).await.map(Box::new)
+        self.shared
+            .hooks
+            .subscribe(&self.client, question)
+            .await
+            .map(Box::new)
     }
 
     /// Registers, adds presence, reads history; undoes all of it when a part fails.
     async fn join(&self, join: Join) -> Result<Joined, Rejection> {
-        let Join { channel, key, form, options, info, since, limit } = join;
-        let subscriber = Subscriber { mailbox: Arc::clone(&self.mailbox), key, form, join_leave: options.push_join_leave };
+        let Join {
+            channel,
+            key,
+            form,
+            options,
+            info,
+            since,
+            limit,
+        } = join;
+        let subscriber = Subscriber {
+            mailbox: Arc::clone(&self.mailbox),
+            key,
+            form,
+            join_leave: options.push_join_leave,
+        };
         let outcome = async {
-            self.shared.interest.join(&self.shared, &channel, subscriber).await?;
+            self.shared
+                .interest
+                .join(&self.shared, &channel, subscriber)
+                .await?;
             if options.presence {
                 self.shared.metrics.action("add_presence");
                 self.shared.engine.presence.add(&channel, &info).await?;
@@ -193,7 +280,13 @@ impl Caller {
         match outcome.await.map_err(failed) {
             Ok(joined) => Ok(joined),
             Err(_) => {
-                self.leave(Leave { channel, key, presence: options.presence, announce: None }).await;
+                self.leave(Leave {
+                    channel,
+                    key,
+                    presence: options.presence,
+                    announce: None,
+                })
+                .await;
                 Err(Disconnect::SERVER_ERROR.into())
             }
         }
@@ -205,30 +298,63 @@ impl Caller {
         since: Option<StreamPosition>,
         limit: usize,
     ) -> Result<Joined, engine::Error> {
-        let meta_ttl = self.shared.hooks.channel(channel).map(|options| options.history_meta_ttl).unwrap_or_default();
+        let meta_ttl = self
+            .shared
+            .hooks
+            .channel(channel)
+            .map(|options| options.history_meta_ttl)
+            .unwrap_or_default();
         let recovering = since.is_some();
-        self.shared.metrics.action(if recovering { "history_recover" } else { "history_stream_top" });
-        let query = HistoryQuery { limit: Some(if recovering { limit } else { 0 }), since, reverse: false, meta_ttl };
+        self.shared.metrics.action(if recovering {
+            "history_recover"
+        } else {
+            "history_stream_top"
+        });
+        let query = HistoryQuery {
+            limit: Some(if recovering { limit } else { 0 }),
+            since,
+            reverse: false,
+            meta_ttl,
+        };
         match self.shared.engine.broker.history(channel, &query).await {
-            Ok(history) => Ok(Joined { publications: history.publications, top: history.position }),
+            Ok(history) => Ok(Joined {
+                publications: history.publications,
+                top: history.position,
+            }),
             // Another epoch: nothing can be recovered, the subscription starts at the present top.
-            Err(engine::Error::UnrecoverablePosition(top)) => Ok(Joined { publications: Vec::new(), top }),
+            Err(engine::Error::UnrecoverablePosition(top)) => Ok(Joined {
+                publications: Vec::new(),
+                top,
+            }),
             Err(error) => Err(error),
         }
     }
 
     /// Undoes a join: presence first, then the leave, then the interest of this node (client-protocol.md 4.7).
     pub(super) async fn leave(&self, leave: Leave) {
-        let Leave { channel, key, presence, announce } = leave;
+        let Leave {
+            channel,
+            key,
+            presence,
+            announce,
+        } = leave;
         self.shared.hub_leave(&channel, &self.mailbox, key);
         if presence {
             self.shared.metrics.action("remove_presence");
-            if let Err(error) = self.shared.engine.presence.remove(&channel, &self.client.id).await {
+            if let Err(error) = self
+                .shared
+                .engine
+                .presence
+                .remove(&channel, &self.client.id)
+                .await
+            {
                 tracing::error!(%error, %channel, client = %self.client.id, "error removing presence");
             }
         }
         if let Some(info) = announce {
-            self.shared.announce(&channel, ChannelEvent::Leave(info)).await;
+            self.shared
+                .announce(&channel, ChannelEvent::Leave(info))
+                .await;
         }
         self.shared.interest.settle(&self.shared, &channel).await;
     }
@@ -242,31 +368,73 @@ impl Caller {
     ) -> Result<(), Rejection> {
         let options = self.shared.hooks.channel(channel)?;
         Shared::check_format(&options, &data)?;
-        let data = self.shared.hooks.publish(&self.client, channel, subscribed, data).await?;
+        let data = self
+            .shared
+            .hooks
+            .publish(&self.client, channel, subscribed, data)
+            .await?;
         if kind != 0 {
             return Err(ClientError::NOT_AVAILABLE.into());
         }
-        let publication = Publication { data, info: Some(info), ..Publication::default() };
+        let publication = Publication {
+            data,
+            info: Some(info),
+            ..Publication::default()
+        };
         let how = Shared::publish_options(&options);
-        self.shared.publish(channel, publication, how).await.map(|_| ()).map_err(Rejection::from)
+        self.shared
+            .publish(channel, publication, how)
+            .await
+            .map(|_| ())
+            .map_err(Rejection::from)
     }
 
     /// Namespace, name, feature, permission: in this order (tokens.md 8.2).
-    async fn allow_read(&self, channel: &Channel, subscribed: bool, what: Read) -> Result<(), Rejection> {
+    async fn allow_read(
+        &self,
+        channel: &Channel,
+        subscribed: bool,
+        what: Read,
+    ) -> Result<(), Rejection> {
         self.shared.hooks.channel(channel)?;
-        self.shared.hooks.read(&self.client, channel, subscribed, what).await
+        self.shared
+            .hooks
+            .read(&self.client, channel, subscribed, what)
+            .await
     }
 
     async fn refresh(&self, token: &str) -> Result<Refreshed, Rejection> {
         let answer = self.shared.hooks.refresh(&self.client, token).await?;
-        let hooks::RefreshAnswer { expire_at, info, meta, channels } = answer;
-        Ok(Refreshed { expire_at, info, meta, channels })
+        let hooks::RefreshAnswer {
+            expire_at,
+            info,
+            meta,
+            channels,
+        } = answer;
+        Ok(Refreshed {
+            expire_at,
+            info,
+            meta,
+            channels,
+        })
     }
 
     async fn sub_refresh(&self, channel: &Channel, token: &str) -> Result<SubRefreshed, Rejection> {
-        let answer = self.shared.hooks.sub_refresh(&self.client, channel, token).await?;
-        let hooks::SubRefreshAnswer { channel, expire_at, info } = answer;
-        Ok(SubRefreshed { channel, expire_at, info })
+        let answer = self
+            .shared
+            .hooks
+            .sub_refresh(&self.client, channel, token)
+            .await?;
+        let hooks::SubRefreshAnswer {
+            channel,
+            expire_at,
+            info,
+        } = answer;
+        Ok(SubRefreshed {
+            channel,
+            expire_at,
+            info,
+        })
     }
 
     async fn renew_presence(&self, entries: Vec<(Channel, Arc<ClientInfo>)>) {

@@ -12,9 +12,15 @@ use crate::{
 pub(super) async fn pump(shared: Arc<Shared>, mut events: EventReceiver) {
     while let Some(event) = events.recv().await {
         match event {
-            Event::Channel(channel, event) => fan_out(&shared, &Arc::new(Broadcast { channel, event })),
+            Event::Channel(channel, event) => {
+                fan_out(&shared, &Arc::new(Broadcast { channel, event }))
+            }
             Event::Control(command) => {
-                shared.metrics.messages_received.with_label_values(&["control", ""]).inc();
+                shared
+                    .metrics
+                    .messages_received
+                    .with_label_values(&["control", ""])
+                    .inc();
                 shared.carry_out(&command);
             }
         }
@@ -23,7 +29,11 @@ pub(super) async fn pump(shared: Arc<Shared>, mut events: EventReceiver) {
 
 fn fan_out(shared: &Shared, broadcast: &Arc<Broadcast>) {
     let kind = kind(&broadcast.event);
-    shared.metrics.messages_received.with_label_values(&[kind, ""]).inc();
+    shared
+        .metrics
+        .messages_received
+        .with_label_values(&[kind, ""])
+        .inc();
     let timer = shared.metrics.broadcast_duration.start_timer();
     let fanout = shared.hub.broadcast(broadcast);
     if kind == "publication" {

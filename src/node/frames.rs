@@ -3,16 +3,36 @@
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::RwLock;
-use prometheus::IntCounter;
+use prometheus::{Histogram, IntCounter};
 
 use super::metrics::Metrics;
 use crate::protocol::{PushBody, ReplyBody, Request};
 
 /// Frame types of metrics.md 3, in the order of their indices.
 const NAMES: [&str; 23] = [
-    "server_ping", "client_pong", "push_subscribe", "push_publication", "push_join", "push_leave", "push_unsubscribe",
-    "push_message", "push_refresh", "push_disconnect", "connect", "subscribe", "publish", "unsubscribe", "rpc",
-    "presence", "presence_stats", "history", "refresh", "sub_refresh", "send", "unknown", "error",
+    "server_ping",
+    "client_pong",
+    "push_subscribe",
+    "push_publication",
+    "push_join",
+    "push_leave",
+    "push_unsubscribe",
+    "push_message",
+    "push_refresh",
+    "push_disconnect",
+    "connect",
+    "subscribe",
+    "publish",
+    "unsubscribe",
+    "rpc",
+    "presence",
+    "presence_stats",
+    "history",
+    "refresh",
+    "sub_refresh",
+    "send",
+    "unknown",
+    "error",
 ];
 
 /// Place of a publication push.
@@ -24,6 +44,7 @@ pub(super) struct Frames {
     sent: Box<[IntCounter]>,
     sent_size: Box<[IntCounter]>,
     received: Box<[IntCounter]>,
+    durations: Box<[Histogram]>,
 }
 
 /// Counters by transport.
@@ -37,12 +58,19 @@ impl ByTransport {
             return Arc::clone(frames);
         }
         let resolve = |family: &prometheus::IntCounterVec| {
-            NAMES.iter().map(|name| family.with_label_values(&[transport, name, ""])).collect()
+            NAMES
+                .iter()
+                .map(|name| family.with_label_values(&[transport, name, ""]))
+                .collect()
         };
         let frames = Arc::new(Frames {
             sent: resolve(&metrics.frames_sent),
             sent_size: resolve(&metrics.frames_sent_size),
             received: resolve(&metrics.frames_received),
+            durations: NAMES
+                .iter()
+                .map(|name| metrics.command_duration.with_label_values(&[name, ""]))
+                .collect(),
         });
         Arc::clone(self.0.write().entry(transport).or_insert(frames))
     }
@@ -53,6 +81,11 @@ impl Frames {
     pub(super) fn sent(&self, kind: usize, frames: u64, bytes: usize) {
         self.sent[kind].inc_by(frames);
         self.sent_size[kind].inc_by(bytes as u64);
+    }
+
+    /// Observes how long a command took.
+    pub(super) fn answered(&self, kind: usize, seconds: f64) {
+        self.durations[kind].observe(seconds);
     }
 
     /// Counts a command.

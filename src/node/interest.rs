@@ -20,7 +20,10 @@ pub(super) struct Interest {
 
 impl Interest {
     pub(super) fn new() -> Self {
-        Self { locks: (0..LOCKS).map(|_| Mutex::new(())).collect(), hasher: RandomState::new() }
+        Self {
+            locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+            hasher: RandomState::new(),
+        }
     }
 
     fn lock(&self, channel: &Channel) -> &Mutex<()> {
@@ -29,7 +32,12 @@ impl Interest {
     }
 
     /// Adds a subscriber; the first of a channel subscribes the node to it, before anything else happens.
-    pub(super) async fn join(&self, shared: &Shared, channel: &Channel, subscriber: Subscriber) -> Result<(), Error> {
+    pub(super) async fn join(
+        &self,
+        shared: &Shared,
+        channel: &Channel,
+        subscriber: Subscriber,
+    ) -> Result<(), Error> {
         let _guard = self.lock(channel).lock().await;
         shared.metrics.action("add_subscription");
         if shared.hub.join(channel, subscriber) {

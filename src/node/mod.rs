@@ -23,8 +23,8 @@ use crate::{
     engine::{self, Engine, EventReceiver},
     hooks::Hooks,
     model::{
-        Channel, ChannelOptions, ClientId, ClientInfo, Control, Disconnect, Peer, Publication, Refresh,
-        SubscribeCommand, Tags, Target, Unsubscribe,
+        Channel, ChannelOptions, ClientId, ClientInfo, Control, Disconnect, Peer, Publication,
+        Refresh, SubscribeCommand, Tags, Target, Unsubscribe,
     },
 };
 
@@ -111,7 +111,9 @@ pub struct Parts {
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,21 +129,34 @@ impl Node {
     /// # Errors
     /// When a metric is registered already.
     pub fn start(parts: Parts) -> Result<Self, prometheus::Error> {
-        let Parts { config, hooks, engine, events, registry } = parts;
+        let Parts {
+            config,
+            hooks,
+            engine,
+            events,
+            registry,
+        } = parts;
         let shared = Arc::new(Shared::new(config, hooks, engine, registry)?);
         for receiver in events {
             let pump = events::pump(Arc::clone(&shared), receiver);
-            shared.pumps.spawn(pump.instrument(tracing::debug_span!("pump")));
+            shared
+                .pumps
+                .spawn(pump.instrument(tracing::debug_span!("pump")));
         }
         let snapshots = snapshot::run(Arc::clone(&shared));
-        shared.pumps.spawn(snapshots.instrument(tracing::debug_span!("snapshot")));
+        shared
+            .pumps
+            .spawn(snapshots.instrument(tracing::debug_span!("snapshot")));
         Ok(Self { shared })
     }
 
     /// Serves one connection until it ends.
     pub async fn serve<L: Link>(&self, link: L, peer: Peer) {
         let connection = connection::run(Arc::clone(&self.shared), link, peer);
-        self.shared.connections_running.track_future(connection).await;
+        self.shared
+            .connections_running
+            .track_future(connection)
+            .await;
     }
 
     /// Number of connections that have connected.
@@ -176,9 +191,20 @@ impl Node {
     ///
     /// # Errors
     /// 102, then the data format (107), then the engine (100).
-    pub async fn publish(&self, channel: &Channel, publish: Publish) -> Result<PublishResult, Error> {
+    pub async fn publish(
+        &self,
+        channel: &Channel,
+        publish: Publish,
+    ) -> Result<PublishResult, Error> {
         let options = self.channel(channel)?;
-        let Publish { data, tags, skip_history, idempotency_key, version, version_epoch } = publish;
+        let Publish {
+            data,
+            tags,
+            skip_history,
+            idempotency_key,
+            version,
+            version_epoch,
+        } = publish;
         Shared::check_format(&options, &data)?;
         let mut how = Shared::publish_options(&options);
         if skip_history {
@@ -186,7 +212,12 @@ impl Node {
         }
         how.idempotency_key = idempotency_key.filter(|key| !key.is_empty());
         how.version_epoch = version_epoch;
-        let publication = Publication { data, tags, version, ..Publication::default() };
+        let publication = Publication {
+            data,
+            tags,
+            version,
+            ..Publication::default()
+        };
         self.shared.publish(channel, publication, how).await
     }
 
@@ -195,23 +226,39 @@ impl Node {
     /// # Errors
     /// 100 when the expiration has passed and a connection of this node matches, or the command cannot be spread.
     pub async fn subscribe(&self, target: Target, command: SubscribeCommand) -> Result<(), Error> {
-        self.shared.control(Control::Subscribe(target, Box::new(command))).await
+        self.shared
+            .control(Control::Subscribe(target, Box::new(command)))
+            .await
     }
 
     /// Ends a subscription of the matching connections.
     ///
     /// # Errors
     /// 100 when the command cannot be spread.
-    pub async fn unsubscribe(&self, target: Target, channel: Channel, why: Unsubscribe) -> Result<(), Error> {
-        self.shared.control(Control::Unsubscribe(target, channel, why)).await
+    pub async fn unsubscribe(
+        &self,
+        target: Target,
+        channel: Channel,
+        why: Unsubscribe,
+    ) -> Result<(), Error> {
+        self.shared
+            .control(Control::Unsubscribe(target, channel, why))
+            .await
     }
 
     /// Closes the matching connections, except those listed.
     ///
     /// # Errors
     /// 100 when the command cannot be spread.
-    pub async fn disconnect(&self, target: Target, why: Disconnect, keep: Vec<ClientId>) -> Result<(), Error> {
-        self.shared.control(Control::Disconnect(target, why, keep)).await
+    pub async fn disconnect(
+        &self,
+        target: Target,
+        why: Disconnect,
+        keep: Vec<ClientId>,
+    ) -> Result<(), Error> {
+        self.shared
+            .control(Control::Disconnect(target, why, keep))
+            .await
     }
 
     /// Changes the expiration of the matching connections.
@@ -226,7 +273,10 @@ impl Node {
     ///
     /// # Errors
     /// 102; 108 without presence.
-    pub async fn presence(&self, channel: &Channel) -> Result<BTreeMap<ClientId, Arc<ClientInfo>>, Error> {
+    pub async fn presence(
+        &self,
+        channel: &Channel,
+    ) -> Result<BTreeMap<ClientId, Arc<ClientInfo>>, Error> {
         self.shared.presence(channel).await
     }
 
@@ -256,7 +306,12 @@ impl Node {
             return Err(Error::NotAvailable);
         }
         self.shared.metrics.action("history_remove");
-        Ok(self.shared.engine.broker.remove_history(channel, options.history_meta_ttl).await?)
+        Ok(self
+            .shared
+            .engine
+            .broker
+            .remove_history(channel, options.history_meta_ttl)
+            .await?)
     }
 
     /// All nodes of the cluster.
@@ -271,12 +326,18 @@ impl Node {
     ///
     /// # Errors
     /// 100 when a node did not answer.
-    pub async fn channels(&self, matches: &(dyn Fn(&str) -> bool + Sync)) -> Result<BTreeMap<Channel, u32>, Error> {
+    pub async fn channels(
+        &self,
+        matches: &(dyn Fn(&str) -> bool + Sync),
+    ) -> Result<BTreeMap<Channel, u32>, Error> {
         self.shared.metrics.action("survey");
         let mut channels = BTreeMap::new();
         self.shared.hub.each_channel(|channel, subscribers| {
             if matches(channel.as_str()) {
-                channels.insert(channel.clone(), u32::try_from(subscribers).unwrap_or(u32::MAX));
+                channels.insert(
+                    channel.clone(),
+                    u32::try_from(subscribers).unwrap_or(u32::MAX),
+                );
             }
         });
         Ok(channels)

@@ -47,8 +47,8 @@ pub(super) struct Report {
     shared: Arc<Shared>,
     transport: &'static str,
     frames: Arc<Frames>,
-    /// Commands without reply yet: id and frame type.
-    commands: Vec<(u32, usize)>,
+    /// Commands without reply yet: id, frame type, arrival.
+    commands: Vec<(u32, usize, Instant)>,
     client_name: &'static str,
     client_version: &'static str,
     accepted: bool,
@@ -58,7 +58,15 @@ impl Report {
     pub(super) fn new(shared: Arc<Shared>, transport: &'static str) -> Self {
         let frames = shared.frames.of(transport, &shared.metrics);
         let (client_name, client_version) = ("unnamed", "unversioned");
-        Self { shared, transport, frames, commands: Vec::new(), client_name, client_version, accepted: false }
+        Self {
+            shared,
+            transport,
+            frames,
+            commands: Vec::new(),
+            client_name,
+            client_version,
+            accepted: false,
+        }
     }
 
     /// A command was decoded.
@@ -66,23 +74,33 @@ impl Report {
         let kind = frames::of_request(&command.request);
         self.frames.received(kind);
         if command.id > 0 {
-            self.commands.push((command.id, kind));
+            self.commands.push((command.id, kind, Instant::now()));
         }
     }
 
     /// The connect command names the SDK. Names are the client's choice, so labels tell only whether there is one.
     pub(super) fn named(&mut self, connect: &ConnectRequest) {
-        self.client_name = if connect.name.is_empty() { "unnamed" } else { "unregistered" };
-        self.client_version = if connect.version.is_empty() { "unversioned" } else { "unregistered" };
+        self.client_name = if connect.name.is_empty() {
+            "unnamed"
+        } else {
+            "unregistered"
+        };
+        self.client_version = if connect.version.is_empty() {
+            "unversioned"
+        } else {
+            "unregistered"
+        };
     }
 
     /// A reply or push is about to be written.
     pub(super) fn replied(&mut self, reply: &Reply, session: &Session, bytes: usize) {
         let mut kind = frames::of_reply(&reply.body);
         if reply.id > 0
-            && let Some(at) = self.commands.iter().position(|(id, _)| *id == reply.id)
+            && let Some(at) = self.commands.iter().position(|(id, ..)| *id == reply.id)
         {
-            kind = self.commands.swap_remove(at).1;
+            let (_, command, arrived) = self.commands.swap_remove(at);
+            kind = command;
+            self.frames.answered(kind, arrived.elapsed().as_secs_f64());
         }
         self.frames.sent(kind, 1, bytes);
         match &reply.body {
@@ -90,18 +108,34 @@ impl Report {
             ReplyBody::Connect(_) => {
                 self.accepted = true;
                 let labels = [self.transport, "", self.client_name, self.client_version];
-                self.shared.metrics.accepted.with_label_values(&labels).inc();
-                self.shared.metrics.inflight.with_label_values(&labels).inc();
+                self.shared
+                    .metrics
+                    .accepted
+                    .with_label_values(&labels)
+                    .inc();
+                self.shared
+                    .metrics
+                    .inflight
+                    .with_label_values(&labels)
+                    .inc();
                 tracing::debug!(user = %session.user(), "client authenticated");
             }
             ReplyBody::Subscribe(result) if result.was_recovering => {
                 let yes = |flag: bool| if flag { "yes" } else { "no" };
-                let labels = [yes(result.recovered), "", yes(!result.publications.is_empty())];
+                let labels = [
+                    yes(result.recovered),
+                    "",
+                    yes(!result.publications.is_empty()),
+                ];
                 self.shared.metrics.recover.with_label_values(&labels).inc();
             }
             ReplyBody::Push(push) => {
                 if let crate::protocol::PushBody::Unsubscribe(why) = &push.body {
-                    self.shared.metrics.unsubscribes.with_label_values(&[&why.code.to_string(), ""]).inc();
+                    self.shared
+                        .metrics
+                        .unsubscribes
+                        .with_label_values(&[&why.code.to_string(), ""])
+                        .inc();
                 }
             }
             _ => {}
@@ -110,7 +144,11 @@ impl Report {
 
     fn refused(&self, kind: usize, error: &crate::model::ClientError, session: &Session) {
         let method = frames::name(kind);
-        self.shared.metrics.reply_errors.with_label_values(&[method, &error.code.to_string(), ""]).inc();
+        self.shared
+            .metrics
+            .reply_errors
+            .with_label_values(&[method, &error.code.to_string(), ""])
+            .inc();
         if self.shared.quiet.allows(method, error.code) {
             let (client, user, code) = (session.client(), session.user(), error.code);
             tracing::info!(%client, %user, method, code, error = %error.message, "client command error");
@@ -134,7 +172,10 @@ impl Report {
     pub(super) fn closed(&self, why: &Disconnect, session: &Session) {
         let metrics = &self.shared.metrics;
         let code = why.code.to_string();
-        metrics.closes.with_label_values(&[self.transport, &code]).inc();
+        metrics
+            .closes
+            .with_label_values(&[self.transport, &code])
+            .inc();
         if self.accepted {
             let labels = [self.transport, "", self.client_name, self.client_version];
             metrics.inflight.with_label_values(&labels).dec();

@@ -20,12 +20,14 @@ use super::{
     report::Quiet,
 };
 use crate::{
-    engine::{Engine, History, HistoryQuery, PresenceStats, PublishOptions, PublishResult, Suppressed},
+    engine::{
+        Engine, History, HistoryQuery, PresenceStats, PublishOptions, PublishResult, Suppressed,
+    },
     hooks::Hooks,
     hub::{self, Hub, Mail, Mailbox},
     model::{
-        Channel, ChannelEvent, ChannelOptions, ClientId, ClientInfo, Control, DataFormat, Disconnect, Now, NodeId,
-        Publication, StreamPosition, SubscriptionKey, SubscriptionType,
+        Channel, ChannelEvent, ChannelOptions, ClientId, ClientInfo, Control, DataFormat,
+        Disconnect, NodeId, Now, Publication, StreamPosition, SubscriptionKey, SubscriptionType,
     },
     protocol, session,
 };
@@ -70,7 +72,9 @@ struct Mailboxes {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -134,7 +138,9 @@ impl Shared {
             mailboxes.open.values().cloned().collect()
         };
         for batch in open.chunks(DRAIN_BATCH) {
-            batch.iter().for_each(|mailbox| mailbox.close(Disconnect::SHUTDOWN));
+            batch
+                .iter()
+                .for_each(|mailbox| mailbox.close(Disconnect::SHUTDOWN));
             tokio::task::yield_now().await;
         }
         self.connections_running.close();
@@ -146,7 +152,9 @@ impl Shared {
     }
 
     pub(super) fn channel(&self, channel: &Channel) -> Result<Arc<ChannelOptions>, Error> {
-        self.hooks.channel(channel).map_err(|_unknown| Error::UnknownChannel)
+        self.hooks
+            .channel(channel)
+            .map_err(|_unknown| Error::UnknownChannel)
     }
 
     /// Payload check of `publication_data_format` (server-api.md 7.2).
@@ -178,16 +186,27 @@ impl Shared {
         how: PublishOptions,
     ) -> Result<PublishResult, Error> {
         publication.time = Self::now().unix_ms;
-        self.metrics.messages_sent.with_label_values(&["publication", ""]).inc();
-        let result = self.engine.broker.publish(channel, publication, &how).await.inspect_err(|error| {
-            tracing::error!(%error, %channel, "error publishing data to channel");
-        })?;
+        self.metrics
+            .messages_sent
+            .with_label_values(&["publication", ""])
+            .inc();
+        let result = self
+            .engine
+            .broker
+            .publish(channel, publication, &how)
+            .await
+            .inspect_err(|error| {
+                tracing::error!(%error, %channel, "error publishing data to channel");
+            })?;
         if let Some(why) = result.suppressed {
             let reason = match why {
                 Suppressed::Idempotency => "idempotency",
                 Suppressed::Version => "version",
             };
-            self.metrics.suppressed.with_label_values(&[reason, ""]).inc();
+            self.metrics
+                .suppressed
+                .with_label_values(&[reason, ""])
+                .inc();
         }
         Ok(result)
     }
@@ -195,13 +214,19 @@ impl Shared {
     /// Spreads a join or a leave.
     pub(super) async fn announce(&self, channel: &Channel, event: ChannelEvent) {
         let kind = kind(&event);
-        self.metrics.messages_sent.with_label_values(&[kind, ""]).inc();
+        self.metrics
+            .messages_sent
+            .with_label_values(&[kind, ""])
+            .inc();
         if let Err(error) = self.engine.broker.announce(channel, event).await {
             tracing::error!(%error, %channel, kind, "error announcing in channel");
         }
     }
 
-    pub(super) async fn presence(&self, channel: &Channel) -> Result<BTreeMap<ClientId, Arc<ClientInfo>>, Error> {
+    pub(super) async fn presence(
+        &self,
+        channel: &Channel,
+    ) -> Result<BTreeMap<ClientId, Arc<ClientInfo>>, Error> {
         self.with_presence(channel)?;
         self.metrics.action("presence");
         Ok(self.engine.presence.list(channel).await?)
@@ -216,10 +241,18 @@ impl Shared {
     fn with_presence(&self, channel: &Channel) -> Result<(), Error> {
         let options = self.channel(channel)?;
         let served = options.presence && options.subscription_type == SubscriptionType::Stream;
-        if served { Ok(()) } else { Err(Error::NotAvailable) }
+        if served {
+            Ok(())
+        } else {
+            Err(Error::NotAvailable)
+        }
     }
 
-    pub(super) async fn history(&self, channel: &Channel, mut query: HistoryQuery) -> Result<History, Error> {
+    pub(super) async fn history(
+        &self,
+        channel: &Channel,
+        mut query: HistoryQuery,
+    ) -> Result<History, Error> {
         let options = self.channel(channel)?;
         if !options.has_history() {
             return Err(Error::NotAvailable);
@@ -231,13 +264,19 @@ impl Shared {
 
     /// Top of a stream.
     pub(super) async fn top(&self, channel: &Channel) -> Result<StreamPosition, Error> {
-        let query = HistoryQuery { limit: Some(0), ..HistoryQuery::default() };
+        let query = HistoryQuery {
+            limit: Some(0),
+            ..HistoryQuery::default()
+        };
         Ok(self.history(channel, query).await?.position)
     }
 
     /// Tells the other nodes, then does it here (engines.md 1.8).
     pub(super) async fn control(&self, command: Control) -> Result<(), Error> {
-        self.metrics.messages_sent.with_label_values(&["control", ""]).inc();
+        self.metrics
+            .messages_sent
+            .with_label_values(&["control", ""])
+            .inc();
         self.engine.control.send(&command).await?;
         self.check_local(&command)?;
         self.carry_out(&command);
@@ -249,7 +288,10 @@ impl Shared {
         let Control::Subscribe(target, subscribe) = command else {
             return Ok(());
         };
-        let past = subscribe.options.expire_at.is_some_and(|at| at <= Self::now().unix());
+        let past = subscribe
+            .options
+            .expire_at
+            .is_some_and(|at| at <= Self::now().unix());
         if past && !self.connections.find(target).is_empty() {
             return Err(Error::Internal(None));
         }
@@ -259,14 +301,20 @@ impl Shared {
     /// Does an action on the connections of this node.
     pub(super) fn carry_out(&self, command: &Control) {
         let (target, mail): (_, &dyn Fn() -> Mail) = match command {
-            Control::Subscribe(target, subscribe) => (target, &|| Mail::Subscribe(subscribe.clone())),
+            Control::Subscribe(target, subscribe) => {
+                (target, &|| Mail::Subscribe(subscribe.clone()))
+            }
             Control::Unsubscribe(target, channel, why) => {
                 (target, &|| Mail::Unsubscribe(channel.clone(), why.clone()))
             }
-            Control::Refresh(target, refresh) => (target, &|| Mail::Refresh(Box::new(refresh.clone()))),
+            Control::Refresh(target, refresh) => {
+                (target, &|| Mail::Refresh(Box::new(refresh.clone())))
+            }
             Control::Disconnect(target, why, keep) => {
                 let found = self.connections.find(target).into_iter();
-                found.filter(|(client, _)| !keep.contains(client)).for_each(|(_, mailbox)| mailbox.close(why.clone()));
+                found
+                    .filter(|(client, _)| !keep.contains(client))
+                    .for_each(|(_, mailbox)| mailbox.close(why.clone()));
                 return;
             }
         };
@@ -285,7 +333,12 @@ impl Shared {
     /// Numbers of this node.
     pub(super) fn numbers(&self) -> Numbers {
         let (clients, users) = self.connections.counts();
-        Numbers { clients, users, subscriptions: self.hub.subscriptions(), channels: self.hub.channels() }
+        Numbers {
+            clients,
+            users,
+            subscriptions: self.hub.subscriptions(),
+            channels: self.hub.channels(),
+        }
     }
 
     pub(super) fn info(&self) -> NodeInfo {

@@ -18,7 +18,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut ticks = interval(GAUGES_EVERY.min(every.max(Duration::from_millis(100))));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        if shared.stop.run_until_cancelled(ticks.tick()).await.is_none() {
+        if shared
+            .stop
+            .run_until_cancelled(ticks.tick())
+            .await
+            .is_none()
+        {
             return;
         }
         shared.metrics.set(shared.numbers());
@@ -38,12 +43,12 @@ fn take(families: &[MetricFamily], counters: &mut BTreeMap<String, f64>) -> BTre
             let name = item_name(family.name(), metric);
             match family.get_field_type() {
                 MetricType::COUNTER => {
-                    let total = metric.get_counter().value();
+                    let total = metric.get_counter().get_value();
                     let before = counters.insert(name.clone(), total).unwrap_or(0.0);
                     items.insert(name, total - before);
                 }
                 MetricType::GAUGE => {
-                    items.insert(name, metric.get_gauge().value());
+                    items.insert(name, metric.get_gauge().get_value());
                 }
                 MetricType::SUMMARY | MetricType::UNTYPED | MetricType::HISTOGRAM => {}
             }
@@ -55,7 +60,11 @@ fn take(families: &[MetricFamily], counters: &mut BTreeMap<String, f64>) -> BTre
 /// `centrifugo.node.num_clients`: the name cut at its first two underscores, then labels that are not empty.
 fn item_name(family: &str, metric: &Metric) -> String {
     let mut name = family.replacen('_', ".", 2);
-    let mut labels: Vec<_> = metric.get_label().iter().filter(|label| !label.value().is_empty()).collect();
+    let mut labels: Vec<_> = metric
+        .get_label()
+        .iter()
+        .filter(|label| !label.value().is_empty())
+        .collect();
     labels.sort_by_key(|label| label.name().to_owned());
     for label in labels {
         name.push('.');

@@ -17,7 +17,9 @@ impl Session {
         match self.state {
             State::Closed | State::Connecting(_) => return,
             State::Refused => return self.close(Disconnect::BAD_REQUEST, out),
-            State::New if !matches!(request, Request::Connect(_)) => return self.close(Disconnect::BAD_REQUEST, out),
+            State::New if !matches!(request, Request::Connect(_)) => {
+                return self.close(Disconnect::BAD_REQUEST, out);
+            }
             State::New | State::Connected => {}
         }
         match request {
@@ -44,14 +46,19 @@ impl Session {
             Request::PresenceStats(channel) => self.presence_stats(id, channel, out),
             Request::History(request) => self.history(id, request, out),
             Request::Rpc(request) => {
-                let call = Call::Rpc { method: request.method, data: request.data };
+                let call = Call::Rpc {
+                    method: request.method,
+                    data: request.data,
+                };
                 self.call(call, Pending::Reply(id), out);
             }
             Request::Refresh(token) => self.refresh(id, token, out),
             Request::SubRefresh(request) => self.sub_refresh(id, request, out),
             Request::Ping => self.reply(id, ReplyBody::Pong, out),
             Request::UnknownMethod => self.reject(id, ClientError::METHOD_NOT_FOUND, out),
-            Request::Send(_) | Request::Pong | Request::Nothing => self.close(Disconnect::BAD_REQUEST, out),
+            Request::Send(_) | Request::Pong | Request::Nothing => {
+                self.close(Disconnect::BAD_REQUEST, out)
+            }
         }
     }
 
@@ -73,7 +80,11 @@ impl Session {
     }
 
     fn publish(&mut self, id: u32, request: PublishRequest, out: &mut Effects) {
-        let PublishRequest { channel, data, kind } = request;
+        let PublishRequest {
+            channel,
+            data,
+            kind,
+        } = request;
         // V1 never let an empty payload pass, V2 leaves that to the data format of the channel.
         let hollow = self.version == Version::V1 && data.is_empty();
         if channel.is_empty() || hollow {
@@ -82,7 +93,17 @@ impl Session {
         let established = self.established(&channel);
         let subscribed = established.is_some();
         let info = established.unwrap_or_else(|| self.info_with(&Bytes::new()));
-        self.call(Call::Publish { channel, data, kind, subscribed, info }, Pending::Reply(id), out);
+        self.call(
+            Call::Publish {
+                channel,
+                data,
+                kind,
+                subscribed,
+                info,
+            },
+            Pending::Reply(id),
+            out,
+        );
     }
 
     fn presence(&mut self, id: u32, channel: Channel, out: &mut Effects) {
@@ -90,7 +111,14 @@ impl Session {
             return self.close(Disconnect::BAD_REQUEST, out);
         }
         let subscribed = self.established(&channel).is_some();
-        self.call(Call::Presence { channel, subscribed }, Pending::Reply(id), out);
+        self.call(
+            Call::Presence {
+                channel,
+                subscribed,
+            },
+            Pending::Reply(id),
+            out,
+        );
     }
 
     fn presence_stats(&mut self, id: u32, channel: Channel, out: &mut Effects) {
@@ -98,11 +126,23 @@ impl Session {
             return self.close(Disconnect::BAD_REQUEST, out);
         }
         let subscribed = self.established(&channel).is_some();
-        self.call(Call::PresenceStats { channel, subscribed }, Pending::Reply(id), out);
+        self.call(
+            Call::PresenceStats {
+                channel,
+                subscribed,
+            },
+            Pending::Reply(id),
+            out,
+        );
     }
 
     fn history(&mut self, id: u32, request: HistoryRequest, out: &mut Effects) {
-        let HistoryRequest { channel, limit, since, reverse } = request;
+        let HistoryRequest {
+            channel,
+            limit,
+            since,
+            reverse,
+        } = request;
         if channel.is_empty() {
             return self.close(Disconnect::BAD_REQUEST, out);
         }
@@ -114,6 +154,16 @@ impl Session {
             None => 0,
         };
         let subscribed = self.established(&channel).is_some();
-        self.call(Call::History { channel, subscribed, limit, since, reverse }, Pending::Reply(id), out);
+        self.call(
+            Call::History {
+                channel,
+                subscribed,
+                limit,
+                since,
+                reverse,
+            },
+            Pending::Reply(id),
+            out,
+        );
     }
 }

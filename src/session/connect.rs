@@ -11,9 +11,13 @@ use super::{
 };
 use crate::{
     model::{
-        Channel, ClientError, ClientInfo, Disconnect, Now, Rejection, SubscriptionKey, SubscribeOptions, Version,
+        Channel, ClientError, ClientInfo, Disconnect, Now, Rejection, SubscribeOptions,
+        SubscriptionKey, Version,
     },
-    protocol::{ConnectRequest, ConnectResult, ReplyBody, SubscribeRequest, SubscribeResult, frame::PositionFormat},
+    protocol::{
+        ConnectRequest, ConnectResult, ReplyBody, SubscribeRequest, SubscribeResult,
+        frame::PositionFormat,
+    },
 };
 
 /// A longer expiration is cut to this (client-protocol.md 0.2).
@@ -58,8 +62,15 @@ impl Session {
         self.call(Call::Connect(Box::new(request)), Pending::Connect, out);
     }
 
-    pub(super) fn identified(&mut self, now: Now, result: Result<Box<Identified>, Rejection>, out: &mut Effects) {
-        let State::Connecting(connecting) = &mut self.state else { return };
+    pub(super) fn identified(
+        &mut self,
+        now: Now,
+        result: Result<Box<Identified>, Rejection>,
+        out: &mut Effects,
+    ) {
+        let State::Connecting(connecting) = &mut self.state else {
+            return;
+        };
         let answer = match result {
             Ok(answer) => *answer,
             Err(why) => return self.connect_failed(why, out),
@@ -74,19 +85,32 @@ impl Session {
         connecting.channels = answer.channels;
         connecting.data = answer.data;
         self.meta = answer.meta;
-        self.expiry = Expiry { at: expire_at, server_side: answer.server_side_refresh };
+        self.expiry = Expiry {
+            at: expire_at,
+            server_side: answer.server_side_refresh,
+        };
         self.info = Arc::new(ClientInfo {
             user: answer.user.clone(),
             client: self.birth.client.clone(),
             conn_info: answer.info,
             chan_info: Bytes::new(),
         });
-        let call = Call::Register { user: answer.user, single_connection: answer.single_connection };
+        let call = Call::Register {
+            user: answer.user,
+            single_connection: answer.single_connection,
+        };
         self.call(call, Pending::Register, out);
     }
 
-    pub(super) fn registered(&mut self, now: Now, result: Result<(), Rejection>, out: &mut Effects) {
-        let State::Connecting(connecting) = &mut self.state else { return };
+    pub(super) fn registered(
+        &mut self,
+        now: Now,
+        result: Result<(), Rejection>,
+        out: &mut Effects,
+    ) {
+        let State::Connecting(connecting) = &mut self.state else {
+            return;
+        };
         if let Err(why) = result {
             return self.connect_failed(why, out);
         }
@@ -105,13 +129,27 @@ impl Session {
         }
         for (channel, options, request) in requests {
             let key = self.reserve(channel, Side::Server, Purpose::Connect, Box::new(request));
-            self.start_join(key, Start { options, position: None }, out);
+            self.start_join(
+                key,
+                Start {
+                    options,
+                    position: None,
+                },
+                out,
+            );
         }
     }
 
     /// One server-side subscription of the connect is joined (its state keeps the result) or failed.
-    pub(super) fn connect_join_ended(&mut self, now: Now, failure: Option<Rejection>, out: &mut Effects) {
-        let State::Connecting(connecting) = &mut self.state else { return };
+    pub(super) fn connect_join_ended(
+        &mut self,
+        now: Now,
+        failure: Option<Rejection>,
+        out: &mut Effects,
+    ) {
+        let State::Connecting(connecting) = &mut self.state else {
+            return;
+        };
         connecting.joins = connecting.joins.saturating_sub(1);
         if connecting.failure.is_none() {
             connecting.failure = failure;
@@ -137,7 +175,10 @@ impl Session {
                 Err(why) => return self.connect_failed_registered(why, out),
             }
         }
-        let State::Connecting(connecting) = std::mem::replace(&mut self.state, State::Connected) else { return };
+        let State::Connecting(connecting) = std::mem::replace(&mut self.state, State::Connected)
+        else {
+            return;
+        };
         let result = self.connect_result(now, connecting.data, subs);
         self.reply(connecting.id, ReplyBody::Connect(Box::new(result)), out);
         self.start_timers(now);
@@ -146,7 +187,12 @@ impl Session {
         }
     }
 
-    fn connect_result(&self, now: Now, data: Bytes, subs: BTreeMap<Channel, SubscribeResult>) -> ConnectResult {
+    fn connect_result(
+        &self,
+        now: Now,
+        data: Bytes,
+        subs: BTreeMap<Channel, SubscribeResult>,
+    ) -> ConnectResult {
         let ping = self.ping_interval();
         ConnectResult {
             client: self.birth.client.clone(),
@@ -154,9 +200,15 @@ impl Session {
             ttl: Self::ttl(now, self.expiry.at, self.expiry.server_side).unwrap_or(Some(1)),
             data,
             subs,
-            ping: ping.map_or(0, |every| u32::try_from(every.as_secs()).unwrap_or(u32::MAX)),
+            ping: ping.map_or(0, |every| {
+                u32::try_from(every.as_secs()).unwrap_or(u32::MAX)
+            }),
             pong: ping.is_some() && self.config.pong_timeout.is_some(),
-            time: if self.config.include_server_time { now.unix_ms } else { 0 },
+            time: if self.config.include_server_time {
+                now.unix_ms
+            } else {
+                0
+            },
             ..ConnectResult::default()
         }
     }
@@ -169,19 +221,31 @@ impl Session {
         }
         let keys: Vec<SubscriptionKey> = self.table.keys();
         for key in keys {
-            let joined = self.table.get_mut(key).is_some_and(|s| matches!(s.state, Sub::Joining(_)));
+            let joined = self
+                .table
+                .get_mut(key)
+                .is_some_and(|s| matches!(s.state, Sub::Joining(_)));
             if joined {
                 self.undo(key, out);
             }
         }
-        self.call(Call::Deregister, Pending::Nothing, out);
+        self.call(
+            Call::Deregister(self.info.user.clone()),
+            Pending::Nothing,
+            out,
+        );
         self.connect_failed(why, out);
     }
 
     /// Refuses the connect: V2 is of no use afterwards, V1 may try again.
     fn connect_failed(&mut self, why: Rejection, out: &mut Effects) {
-        let State::Connecting(connecting) = std::mem::replace(&mut self.state, State::New) else { return };
-        self.info = Arc::new(ClientInfo { client: self.birth.client.clone(), ..ClientInfo::default() });
+        let State::Connecting(connecting) = std::mem::replace(&mut self.state, State::New) else {
+            return;
+        };
+        self.info = Arc::new(ClientInfo {
+            client: self.birth.client.clone(),
+            ..ClientInfo::default()
+        });
         self.expiry = Expiry::default();
         match why {
             Rejection::Error(error) => {

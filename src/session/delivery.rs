@@ -5,7 +5,9 @@ use super::{
     recovery::{Gap, Step, follows},
     subscription::State as Sub,
 };
-use crate::model::{ChannelEvent, Delivery, Disconnect, Epoch, Now, Publication, StreamPosition, SubscriptionKey};
+use crate::model::{
+    ChannelEvent, Delivery, Disconnect, Epoch, Now, Publication, StreamPosition, SubscriptionKey,
+};
 
 impl Session {
     /// A channel event for one of this connection's subscriptions.
@@ -13,7 +15,9 @@ impl Session {
         if self.is_closed() {
             return;
         }
-        let Some(subscription) = self.table.get_mut(delivery.key) else { return };
+        let Some(subscription) = self.table.get_mut(delivery.key) else {
+            return;
+        };
         match &mut subscription.state {
             Sub::Joining(joining) => {
                 joining.held_bytes += delivery.frame.as_ref().map_or(0, bytes::Bytes::len);
@@ -29,7 +33,9 @@ impl Session {
 
     fn deliver(&mut self, now: Now, delivery: Delivery, out: &mut Effects) {
         let verdict = match &delivery.broadcast.event {
-            ChannelEvent::Publication(publication, epoch) => self.judge(now, delivery.key, publication, epoch),
+            ChannelEvent::Publication(publication, epoch) => {
+                self.judge(now, delivery.key, publication, epoch)
+            }
             ChannelEvent::Join(_) => Ok(Step::Next),
             // One's own leave, of a subscription that was left a moment ago.
             ChannelEvent::Leave(info) if info.client == self.birth.client => Ok(Step::Known),
@@ -54,8 +60,12 @@ impl Session {
         epoch: &Epoch,
     ) -> Result<Step, Gap> {
         let lag = self.config.position_max_time_lag;
-        let Some(subscription) = self.table.get_mut(key) else { return Ok(Step::Known) };
-        let Sub::Live(live) = &mut subscription.state else { return Ok(Step::Known) };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return Ok(Step::Known);
+        };
+        let Sub::Live(live) = &mut subscription.state else {
+            return Ok(Step::Known);
+        };
         // Published past history, or a subscriber that wants no guarantee: everything is new.
         let Some(position) = live.position.as_mut().filter(|_| publication.offset > 0) else {
             return Ok(Step::Next);
@@ -86,11 +96,19 @@ impl Session {
         out: &mut Effects,
     ) {
         let Some(top) = top else { return };
-        let Some(subscription) = self.table.get_mut(key) else { return };
-        let Sub::Live(live) = &mut subscription.state else { return };
-        let Some(position) = &live.position else { return };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Live(live) = &mut subscription.state else {
+            return;
+        };
+        let Some(position) = &live.position else {
+            return;
+        };
         let other_epoch = !position.epoch.is_empty() && position.epoch != top.epoch;
-        let lost = live.suspect.is_some_and(|suspect| position.offset < suspect);
+        let lost = live
+            .suspect
+            .is_some_and(|suspect| position.offset < suspect);
         if other_epoch || lost || position.offset > top.offset {
             return self.insufficient_state(key, out);
         }

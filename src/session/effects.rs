@@ -38,9 +38,12 @@ pub(crate) enum Call {
     Connect(Box<ConnectRequest>),
     /// Register the identified connection with the hub, within the limit of its user. With `single_connection`, the
     /// user's other connections are closed when presence of that channel shows another client.
-    Register { user: UserId, single_connection: Option<Channel> },
-    /// The connect failed after registration (V1 goes on unconnected).
-    Deregister,
+    Register {
+        user: UserId,
+        single_connection: Option<Channel>,
+    },
+    /// The connect of this user failed after registration (V1 goes on unconnected).
+    Deregister(UserId),
     /// Ask the hooks for a subscription.
     Subscribe(Box<SubscribeRequest>),
     /// Register the subscriber, add presence, read history.
@@ -50,13 +53,25 @@ pub(crate) enum Call {
     /// Undo a join: hub, presence, leave.
     Leave(Leave),
     /// Ask the hooks, then publish. `subscribed` holds the channel info of an established subscription.
-    Publish { channel: Channel, data: Bytes, kind: i32, subscribed: bool, info: Arc<ClientInfo> },
+    Publish {
+        channel: Channel,
+        data: Bytes,
+        kind: i32,
+        subscribed: bool,
+        info: Arc<ClientInfo>,
+    },
     /// Read presence.
     Presence { channel: Channel, subscribed: bool },
     /// Read numbers of presence.
     PresenceStats { channel: Channel, subscribed: bool },
     /// Read history.
-    History { channel: Channel, subscribed: bool, limit: usize, since: Option<StreamPosition>, reverse: bool },
+    History {
+        channel: Channel,
+        subscribed: bool,
+        limit: usize,
+        since: Option<StreamPosition>,
+        reverse: bool,
+    },
     /// Remote call.
     Rpc { method: String, data: Bytes },
     /// Message without answer.
@@ -68,7 +83,7 @@ pub(crate) enum Call {
     /// Renew presence entries.
     RenewPresence(Vec<(Channel, Arc<ClientInfo>)>),
     /// Read the top of a stream, to compare with the position of a subscription.
-    Top(Channel, SubscriptionKey),
+    Top(Channel),
 }
 
 /// The engine's part of a subscribe.

@@ -24,27 +24,45 @@ impl Session {
         }
         match self.table.find(channel) {
             Some(key) => self.leave_when_settled(now, key, End::Push(why), out),
-            None => self.push(Push { channel: channel.clone(), body: PushBody::Unsubscribe(why) }, out),
+            None => self.push(
+                Push {
+                    channel: channel.clone(),
+                    body: PushBody::Unsubscribe(why),
+                },
+                out,
+            ),
         }
     }
 
     /// Ends a subscription now, or as soon as its join is over.
-    pub(super) fn leave_when_settled(&mut self, now: Now, key: SubscriptionKey, end: End, out: &mut Effects) {
-        let Some(subscription) = self.table.get_mut(key) else { return };
+    pub(super) fn leave_when_settled(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        end: End,
+        out: &mut Effects,
+    ) {
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
         match subscription.state {
             Sub::Live(_) => self.leave(key, end, out),
             Sub::Leaving => subscription.ends.push(end),
             Sub::Authorizing(_) | Sub::Joining(_) => {
                 subscription.ends.push(end);
                 subscription.next = None;
-                self.timers.leave.get_or_insert(now.instant + self.config.unsubscribe_wait);
+                self.timers
+                    .leave
+                    .get_or_insert(now.instant + self.config.unsubscribe_wait);
             }
         }
     }
 
     /// Undoes a subscription; `end` is told when that is done. Nothing of the channel is delivered from here on.
     pub(super) fn leave(&mut self, key: SubscriptionKey, end: End, out: &mut Effects) {
-        let Some(subscription) = self.table.get_mut(key) else { return };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
         subscription.state = Sub::Leaving;
         subscription.ends.push(end);
         let leave = leave_of(key, subscription);
@@ -52,20 +70,31 @@ impl Session {
     }
 
     /// A subscription is undone.
-    pub(super) fn left(&mut self, now: Now, key: SubscriptionKey, out: &mut Effects) {
+    pub(super) fn left(&mut self, key: SubscriptionKey, out: &mut Effects) {
         if let Some(subscription) = self.table.remove(key) {
-            self.tell_ended(now, subscription, out);
+            self.tell_ended(subscription, out);
         }
     }
 
     /// Tells everyone who waited for the end of it.
-    pub(super) fn tell_ended(&mut self, now: Now, subscription: Subscription, out: &mut Effects) {
-        let Subscription { channel, ends, next, .. } = subscription;
+    pub(super) fn tell_ended(&mut self, subscription: Subscription, out: &mut Effects) {
+        let Subscription {
+            channel,
+            ends,
+            next,
+            ..
+        } = subscription;
         for end in ends {
             match end {
                 End::Command(id) => self.reply(id, ReplyBody::Unsubscribe, out),
                 End::Push(why) => {
-                    self.push(Push { channel: channel.clone(), body: PushBody::Unsubscribe(why) }, out);
+                    self.push(
+                        Push {
+                            channel: channel.clone(),
+                            body: PushBody::Unsubscribe(why),
+                        },
+                        out,
+                    );
                 }
                 End::Silent => {}
             }
@@ -77,8 +106,11 @@ impl Session {
 
     /// The position of a subscription was lost: the client is told to recover, or to come again.
     pub(super) fn insufficient_state(&mut self, key: SubscriptionKey, out: &mut Effects) {
-        let Some(subscription) = self.table.get_mut(key) else { return };
-        let resumes = subscription.side == super::subscription::Side::Client && self.version == Version::V2;
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let resumes =
+            subscription.side == super::subscription::Side::Client && self.version == Version::V2;
         if resumes {
             self.leave(key, End::Push(Unsubscribe::INSUFFICIENT_STATE), out);
         } else {
@@ -89,7 +121,11 @@ impl Session {
     /// The connection is over: everything that must be undone for the sake of others.
     pub(crate) fn leave_all(&mut self) -> Vec<Leave> {
         let table = std::mem::take(&mut self.table);
-        table.iter().filter(|(_, s)| !matches!(s.state, Sub::Authorizing(_))).map(|(k, s)| leave_of(k, s)).collect()
+        table
+            .iter()
+            .filter(|(_, s)| !matches!(s.state, Sub::Authorizing(_)))
+            .map(|(k, s)| leave_of(k, s))
+            .collect()
     }
 }
 
@@ -98,6 +134,8 @@ fn leave_of(key: SubscriptionKey, subscription: &Subscription) -> Leave {
         channel: subscription.channel.clone(),
         key,
         presence: subscription.options.presence,
-        announce: subscription.announced.then(|| Arc::clone(&subscription.info)),
+        announce: subscription
+            .announced
+            .then(|| Arc::clone(&subscription.info)),
     }
 }

@@ -24,7 +24,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    model::{ClientError, ClientId, ClientInfo, Disconnect, Encoding, Now, Rejection, UserId, Version},
+    model::{
+        ClientError, ClientId, ClientInfo, Disconnect, Encoding, Now, Rejection, UserId, Version,
+    },
     protocol::{
         Push, Reply, ReplyBody,
         frame::{Framing, PositionFormat, WireForm},
@@ -32,7 +34,8 @@ use crate::{
 };
 
 pub(crate) use effects::{
-    Call, CallId, Effect, Effects, Identified, Join, Joined, Leave, Outcome, Refreshed, SubRefreshed,
+    Call, CallId, Effect, Effects, Identified, Join, Joined, Leave, Outcome, Refreshed,
+    SubRefreshed,
 };
 pub(crate) use timers::Config;
 
@@ -117,7 +120,10 @@ struct Expiry {
 impl Session {
     /// A session of a transport that was just established.
     pub(crate) fn new(config: Arc<Config>, birth: Birth, now: Now) -> Self {
-        let info = Arc::new(ClientInfo { client: birth.client.clone(), ..ClientInfo::default() });
+        let info = Arc::new(ClientInfo {
+            client: birth.client.clone(),
+            ..ClientInfo::default()
+        });
         let timers = Timers::new(&config, now);
         Self {
             config,
@@ -175,7 +181,9 @@ impl Session {
     pub(crate) fn ready(&self) -> bool {
         match self.state {
             State::Connecting(_) | State::Closed => false,
-            State::New | State::Connected | State::Refused => self.busy < self.config.concurrency.max(1),
+            State::New | State::Connected | State::Refused => {
+                self.busy < self.config.concurrency.max(1)
+            }
         }
     }
 
@@ -197,7 +205,13 @@ impl Session {
         self.state = State::Closed;
         let tells = !self.birth.close_carries_reason && self.version == Version::V2;
         if tells && why != Disconnect::CONNECTION_CLOSED && why.code >= 3000 {
-            self.push(Push { channel: Default::default(), body: crate::protocol::PushBody::Disconnect(why.clone()) }, out);
+            self.push(
+                Push {
+                    channel: Default::default(),
+                    body: crate::protocol::PushBody::Disconnect(why.clone()),
+                },
+                out,
+            );
         }
         out.push(Effect::Close(why));
     }
@@ -237,13 +251,25 @@ impl Session {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "reads as a verb of the session, as its siblings do")]
+    #[expect(
+        clippy::unused_self,
+        reason = "reads as a verb of the session, as its siblings do"
+    )]
     fn push(&self, push: Push, out: &mut Effects) {
-        out.push(Effect::Reply(Reply { id: 0, body: ReplyBody::Push(push) }));
+        out.push(Effect::Reply(Reply {
+            id: 0,
+            body: ReplyBody::Push(push),
+        }));
     }
 
     /// A call has ended. Completions of calls of a closed session are ignored.
-    pub(crate) fn completed(&mut self, now: Now, call: CallId, outcome: Outcome, out: &mut Effects) {
+    pub(crate) fn completed(
+        &mut self,
+        now: Now,
+        call: CallId,
+        outcome: Outcome,
+        out: &mut Effects,
+    ) {
         let Some(at) = self.pending.iter().position(|(id, _)| *id == call) else {
             return;
         };
@@ -257,17 +283,25 @@ impl Session {
         match (pending, outcome) {
             (Pending::Connect, Outcome::Connect(result)) => self.identified(now, result, out),
             (Pending::Register, Outcome::Registered(result)) => self.registered(now, result, out),
-            (Pending::Subscribe(key), Outcome::Subscribe(result)) => self.authorized(now, key, result, out),
+            (Pending::Subscribe(key), Outcome::Subscribe(result)) => {
+                self.authorized(now, key, result, out)
+            }
             (Pending::Join(key), Outcome::Joined(result)) => self.joined(now, key, result, out),
-            (Pending::Leave(key), Outcome::Done) => self.left(now, key, out),
+            (Pending::Leave(key), Outcome::Done) => self.left(key, out),
             (Pending::Reply(id), Outcome::Reply(result)) => match result {
                 Ok(body) => self.reply(id, body, out),
                 Err(why) => self.reject(id, why, out),
             },
             (Pending::Message, Outcome::Message(result)) => self.message_taken(result, out),
-            (Pending::Refresh(id), Outcome::Refresh(result)) => self.refreshed(now, id, result, out),
-            (Pending::SubRefresh(id), Outcome::SubRefresh(result)) => self.sub_refreshed(now, id, result, out),
-            (Pending::Top(key), Outcome::Top(top)) => self.position_checked(now, key, top.as_ref(), out),
+            (Pending::Refresh(id), Outcome::Refresh(result)) => {
+                self.refreshed(now, id, result, out)
+            }
+            (Pending::SubRefresh(id), Outcome::SubRefresh(result)) => {
+                self.sub_refreshed(now, id, result, out)
+            }
+            (Pending::Top(key), Outcome::Top(top)) => {
+                self.position_checked(now, key, top.as_ref(), out)
+            }
             (Pending::Nothing, _) => {}
             // A call of another kind than it was started as is a defect of the driver; the peer is told to come again.
             (_, _) => self.close(Disconnect::SERVER_ERROR, out),
@@ -288,7 +322,10 @@ impl Session {
         if chan_info.is_empty() {
             return Arc::clone(&self.info);
         }
-        Arc::new(ClientInfo { chan_info: chan_info.clone(), ..(*self.info).clone() })
+        Arc::new(ClientInfo {
+            chan_info: chan_info.clone(),
+            ..(*self.info).clone()
+        })
     }
 
     /// Seconds left until `at`, when the client is to be told; error 110 when less than one is left.

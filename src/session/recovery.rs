@@ -24,8 +24,15 @@ pub(crate) struct Settled {
 }
 
 /// Decides on a recovery from `asked` (`None`: start at the top) and merges held publications.
-pub(crate) fn settle(asked: Option<&StreamPosition>, joined: Joined, held: &[Delivery]) -> Result<Settled, Gap> {
-    let Joined { mut publications, top } = joined;
+pub(crate) fn settle(
+    asked: Option<&StreamPosition>,
+    joined: Joined,
+    held: &[Delivery],
+) -> Result<Settled, Gap> {
+    let Joined {
+        mut publications,
+        top,
+    } = joined;
     let recovered = asked.is_some_and(|asked| is_complete(asked, &publications, &top));
     if !recovered {
         publications.clear();
@@ -45,15 +52,25 @@ pub(crate) fn settle(asked: Option<&StreamPosition>, joined: Joined, held: &[Del
             }
         }
     }
-    Ok(Settled { recovered, publications, position })
+    Ok(Settled {
+        recovered,
+        publications,
+        position,
+    })
 }
 
 /// True when `publications` are all there is between `asked` and `top`.
-fn is_complete(asked: &StreamPosition, publications: &[Arc<Publication>], top: &StreamPosition) -> bool {
+fn is_complete(
+    asked: &StreamPosition,
+    publications: &[Arc<Publication>],
+    top: &StreamPosition,
+) -> bool {
     if !asked.epoch.is_empty() && asked.epoch != top.epoch {
         return false;
     }
-    let expected = (asked.offset + 1..).zip(publications).all(|(offset, publication)| publication.offset == offset);
+    let expected = (asked.offset + 1..)
+        .zip(publications)
+        .all(|(offset, publication)| publication.offset == offset);
     let reached = publications.last().map_or(asked.offset, |last| last.offset);
     expected && reached == top.offset
 }
@@ -62,7 +79,9 @@ fn live_publications(held: &[Delivery]) -> Vec<(&Arc<Publication>, &Epoch)> {
     let mut live: Vec<_> = held
         .iter()
         .filter_map(|delivery| match &delivery.broadcast.event {
-            ChannelEvent::Publication(publication, epoch) if publication.offset > 0 => Some((publication, epoch)),
+            ChannelEvent::Publication(publication, epoch) if publication.offset > 0 => {
+                Some((publication, epoch))
+            }
             ChannelEvent::Publication(..) | ChannelEvent::Join(_) | ChannelEvent::Leave(_) => None,
         })
         .collect();
@@ -80,7 +99,11 @@ pub(crate) enum Step {
 }
 
 /// The live rule of engines.md 1.10 for a publication of a stream (offset above 0).
-pub(crate) fn follows(position: &StreamPosition, publication: &Publication, epoch: &Epoch) -> Result<Step, Gap> {
+pub(crate) fn follows(
+    position: &StreamPosition,
+    publication: &Publication,
+    epoch: &Epoch,
+) -> Result<Step, Gap> {
     if !position.epoch.is_empty() && *epoch != position.epoch {
         return Err(Gap);
     }

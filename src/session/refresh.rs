@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{
-    Call, Effects, Pending, Refreshed, Session, SubRefreshed,
-    subscription::State as Sub,
-};
+use super::{Call, Effects, Pending, Refreshed, Session, SubRefreshed, subscription::State as Sub};
 use crate::{
     model::{
-        Channel, ClientError, ClientInfo, Disconnect, Now, Refresh, Rejection, SubscribeSource, Version,
+        Channel, ClientError, ClientInfo, Disconnect, Now, Refresh, Rejection, SubscribeSource,
+        Version,
     },
     protocol::{Push, PushBody, RefreshResult, ReplyBody, SubRefreshRequest, SubRefreshResult},
 };
@@ -36,32 +34,54 @@ impl Session {
             Ok(ttl) => ttl,
             Err(why) => return self.reject(id, why, out),
         };
-        if refreshed.channels.is_some_and(|channels| !self.has_token_channels(&channels)) {
+        if refreshed
+            .channels
+            .is_some_and(|channels| !self.has_token_channels(&channels))
+        {
             return self.close(Disconnect::INSUFFICIENT_STATE, out);
         }
         self.expiry.at = refreshed.expire_at;
         self.schedule_expiry(now);
         if !refreshed.info.is_empty() {
-            self.info = Arc::new(ClientInfo { conn_info: refreshed.info, ..(*self.info).clone() });
+            self.info = Arc::new(ClientInfo {
+                conn_info: refreshed.info,
+                ..(*self.info).clone()
+            });
         }
         if let Some(meta) = refreshed.meta {
             self.meta = meta;
         }
-        let version = if self.version == Version::V1 { self.config.version.clone() } else { String::new() };
-        let result = RefreshResult { client: self.birth.client.clone(), version, ttl };
+        let version = if self.version == Version::V1 {
+            self.config.version.clone()
+        } else {
+            String::new()
+        };
+        let result = RefreshResult {
+            client: self.birth.client.clone(),
+            version,
+            ttl,
+        };
         self.reply(id, ReplyBody::Refresh(result), out);
     }
 
     /// True when the server-side channels of a new token are those this connection has (tokens.md 7.2).
     fn has_token_channels(&self, channels: &[Channel]) -> bool {
-        let all = channels.iter().all(|channel| self.table.find(channel).is_some());
-        let mut from_token =
-            self.table.iter().filter(|(_, s)| s.options.source == SubscribeSource::ConnectionToken);
+        let all = channels
+            .iter()
+            .all(|channel| self.table.find(channel).is_some());
+        let mut from_token = self
+            .table
+            .iter()
+            .filter(|(_, s)| s.options.source == SubscribeSource::ConnectionToken);
         all && from_token.all(|(_, s)| channels.contains(&s.channel))
     }
 
     pub(super) fn sub_refresh(&mut self, id: u32, request: SubRefreshRequest, out: &mut Effects) {
-        let SubRefreshRequest { channel, token, kind } = request;
+        let SubRefreshRequest {
+            channel,
+            token,
+            kind,
+        } = request;
         if channel.is_empty() && token.is_empty() {
             return self.close(Disconnect::BAD_REQUEST, out);
         }
@@ -79,14 +99,19 @@ impl Session {
                 return self.reject(id, ClientError::BAD_REQUEST, out);
             }
         }
-        self.call(Call::SubRefresh { channel, token }, Pending::SubRefresh(id), out);
+        self.call(
+            Call::SubRefresh { channel, token },
+            Pending::SubRefresh(id),
+            out,
+        );
     }
 
     /// Whether an established subscription is refreshed by the server; `None` when there is no such subscription.
     fn live_options(&mut self, channel: &Channel) -> Option<bool> {
         let key = self.table.find(channel)?;
         let subscription = self.table.get_mut(key)?;
-        matches!(subscription.state, Sub::Live(_)).then_some(subscription.options.server_side_refresh)
+        matches!(subscription.state, Sub::Live(_))
+            .then_some(subscription.options.server_side_refresh)
     }
 
     pub(super) fn sub_refreshed(
@@ -108,7 +133,11 @@ impl Session {
             return self.reject(id, ClientError::PERMISSION_DENIED, out);
         }
         let info = self.info_with(&refreshed.info);
-        if let Some(subscription) = self.table.find(&refreshed.channel).and_then(|key| self.table.get_mut(key)) {
+        if let Some(subscription) = self
+            .table
+            .find(&refreshed.channel)
+            .and_then(|key| self.table.get_mut(key))
+        {
             subscription.options.expire_at = refreshed.expire_at;
             subscription.options.info = refreshed.info;
             subscription.info = info;
@@ -122,7 +151,8 @@ impl Session {
         if !self.is_connected() {
             return;
         }
-        let expire_at = (refresh.expire_at != 0).then(|| refresh.expire_at.min(now.unix() + MAX_TTL));
+        let expire_at =
+            (refresh.expire_at != 0).then(|| refresh.expire_at.min(now.unix() + MAX_TTL));
         let ttl = match Self::ttl(now, expire_at, false) {
             Ok(ttl) if !refresh.expired => ttl,
             Ok(_) | Err(_) => return self.close(Disconnect::EXPIRED, out),
@@ -130,8 +160,17 @@ impl Session {
         self.expiry.at = expire_at;
         self.schedule_expiry(now);
         if ttl.is_some() && !refresh.info.is_empty() {
-            self.info = Arc::new(ClientInfo { conn_info: refresh.info, ..(*self.info).clone() });
+            self.info = Arc::new(ClientInfo {
+                conn_info: refresh.info,
+                ..(*self.info).clone()
+            });
         }
-        self.push(Push { channel: Channel::default(), body: PushBody::Refresh(ttl) }, out);
+        self.push(
+            Push {
+                channel: Channel::default(),
+                body: PushBody::Refresh(ttl),
+            },
+            out,
+        );
     }
 }

@@ -9,11 +9,12 @@ use super::{
 };
 use crate::{
     model::{
-        Channel, ClientError, Disconnect, Now, Rejection, StreamPosition, SubscribeCommand, SubscribeOptions,
-        SubscriptionKey, Version,
+        Channel, ClientError, Disconnect, Now, Rejection, StreamPosition, SubscribeCommand,
+        SubscribeOptions, SubscriptionKey, Version,
     },
     protocol::{
-        Push, PushBody, ReplyBody, SubscribePush, SubscribeRequest, SubscribeResult, frame::PositionFormat,
+        Push, PushBody, ReplyBody, SubscribePush, SubscribeRequest, SubscribeResult,
+        frame::PositionFormat,
     },
 };
 
@@ -34,7 +35,12 @@ impl Session {
             return self.reject(id, why, out);
         }
         let question = request.clone();
-        let key = self.reserve(request.channel.clone(), Side::Client, Purpose::Command(id), request);
+        let key = self.reserve(
+            request.channel.clone(),
+            Side::Client,
+            Purpose::Command(id),
+            request,
+        );
         self.call(Call::Subscribe(question), Pending::Subscribe(key), out);
     }
 
@@ -72,8 +78,14 @@ impl Session {
         purpose: Purpose,
         request: Box<SubscribeRequest>,
     ) -> SubscriptionKey {
-        let joining =
-            Joining { purpose, request, asked: None, joined: None, held: Vec::new(), held_bytes: 0 };
+        let joining = Joining {
+            purpose,
+            request,
+            asked: None,
+            joined: None,
+            held: Vec::new(),
+            held_bytes: 0,
+        };
         self.table.insert(Subscription {
             channel,
             generation: 0,
@@ -99,12 +111,23 @@ impl Session {
             Self::ttl(now, options.expire_at, options.server_side_refresh)?;
             Ok(options)
         });
-        let Some(subscription) = self.table.get_mut(key) else { return };
-        let Sub::Authorizing(joining) = &subscription.state else { return };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Authorizing(joining) = &subscription.state else {
+            return;
+        };
         let filtered = joining.request.has_tags_filter && self.version == Version::V2;
         match checked {
             Ok(_) if filtered => self.join_failed(now, key, ClientError::BAD_REQUEST.into(), out),
-            Ok(options) => self.start_join(key, Start { options: *options, position: None }, out),
+            Ok(options) => self.start_join(
+                key,
+                Start {
+                    options: *options,
+                    position: None,
+                },
+                out,
+            ),
             Err(why) => self.join_failed(now, key, why, out),
         }
     }
@@ -113,10 +136,18 @@ impl Session {
     pub(super) fn start_join(&mut self, key: SubscriptionKey, start: Start, out: &mut Effects) {
         let (form, info) = (self.form(), self.info_with(&start.options.info));
         let limit = self.config.recovery_limit;
-        let Some(subscription) = self.table.get_mut(key) else { return };
-        let Sub::Authorizing(mut joining) = std::mem::replace(&mut subscription.state, Sub::Leaving) else { return };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Authorizing(mut joining) =
+            std::mem::replace(&mut subscription.state, Sub::Leaving)
+        else {
+            return;
+        };
         let request = &joining.request;
-        joining.asked = start.position.or_else(|| request.recover.then(|| position_of(request)));
+        joining.asked = start
+            .position
+            .or_else(|| request.recover.then(|| position_of(request)));
         joining.asked = joining.asked.filter(|_| start.options.recoverable);
         let since = joining.asked.clone();
         subscription.state = Sub::Joining(joining);
@@ -124,7 +155,15 @@ impl Session {
         subscription.info = Arc::clone(&info);
         let channel = subscription.channel.clone();
         let options = (*subscription.options).clone();
-        let join = Join { channel, key, form, options, info, since, limit };
+        let join = Join {
+            channel,
+            key,
+            form,
+            options,
+            info,
+            since,
+            limit,
+        };
         self.call(Call::Join(Box::new(join)), Pending::Join(key), out);
     }
 
@@ -140,8 +179,12 @@ impl Session {
             Ok(joined) => joined,
             Err(why) => return self.join_failed(now, key, why, out),
         };
-        let Some(subscription) = self.table.get_mut(key) else { return };
-        let Sub::Joining(joining) = &mut subscription.state else { return };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Joining(joining) = &mut subscription.state else {
+            return;
+        };
         joining.joined = Some(joined);
         let purpose = joining.purpose;
         if purpose == Purpose::Connect {
@@ -151,7 +194,7 @@ impl Session {
             Ok(Some((channel, result))) => {
                 self.tell_joined(purpose, channel, result, out);
                 self.commit(now, key, out);
-                self.end_if_wanted(now, key, out);
+                self.end_if_wanted(key, out);
             }
             Ok(None) => {}
             Err(why) => {
@@ -161,13 +204,22 @@ impl Session {
         }
     }
 
-    fn tell_joined(&mut self, purpose: Purpose, channel: Channel, result: SubscribeResult, out: &mut Effects) {
+    fn tell_joined(
+        &mut self,
+        purpose: Purpose,
+        channel: Channel,
+        result: SubscribeResult,
+        out: &mut Effects,
+    ) {
         match purpose {
             Purpose::Command(id) => self.reply(id, ReplyBody::Subscribe(Box::new(result)), out),
             Purpose::Push => {
                 let body = PushBody::Subscribe(SubscribePush {
                     recoverable: result.recoverable,
-                    position: StreamPosition { offset: result.offset, epoch: result.epoch.into() },
+                    position: StreamPosition {
+                        offset: result.offset,
+                        epoch: result.epoch.into(),
+                    },
                     positioned: result.positioned,
                     data: result.data,
                 });
@@ -187,7 +239,9 @@ impl Session {
 
     /// A subscription that never came to be: the call behind it has undone what it did.
     fn join_failed(&mut self, now: Now, key: SubscriptionKey, why: Rejection, out: &mut Effects) {
-        let Some(subscription) = self.table.remove(key) else { return };
+        let Some(subscription) = self.table.remove(key) else {
+            return;
+        };
         let purpose = match &subscription.state {
             Sub::Authorizing(joining) | Sub::Joining(joining) => joining.purpose,
             Sub::Live(_) | Sub::Leaving => return,
@@ -196,7 +250,7 @@ impl Session {
             return self.connect_join_ended(now, Some(why), out);
         }
         self.tell_failed(purpose, why, out);
-        self.tell_ended(now, subscription, out);
+        self.tell_ended(subscription, out);
     }
 
     /// Decides on recovery, fixes the position, and makes the result that the client is told. The subscription goes on holding
@@ -207,16 +261,27 @@ impl Session {
         key: SubscriptionKey,
     ) -> Result<Option<(Channel, SubscribeResult)>, Rejection> {
         let version = self.version;
-        let Some(subscription) = self.table.get_mut(key) else { return Ok(None) };
-        let Sub::Joining(joining) = &mut subscription.state else { return Ok(None) };
-        let Some(joined) = joining.joined.take() else { return Ok(None) };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return Ok(None);
+        };
+        let Sub::Joining(joining) = &mut subscription.state else {
+            return Ok(None);
+        };
+        let Some(joined) = joining.joined.take() else {
+            return Ok(None);
+        };
         let options = &subscription.options;
         let ttl = Self::ttl(now, options.expire_at, options.server_side_refresh).unwrap_or(Some(1));
-        let mut result = SubscribeResult { ttl, data: options.data.clone(), ..SubscribeResult::default() };
+        let mut result = SubscribeResult {
+            ttl,
+            data: options.data.clone(),
+            ..SubscribeResult::default()
+        };
         if options.positioned || options.recoverable {
             let settled = recovery::settle(joining.asked.as_ref(), joined, &joining.held)
                 .map_err(|recovery::Gap| Disconnect::INSUFFICIENT_STATE)?;
-            let rejects = version == Version::V2 && joining.request.flag & FLAG_REJECT_UNRECOVERED != 0;
+            let rejects =
+                version == Version::V2 && joining.request.flag & FLAG_REJECT_UNRECOVERED != 0;
             if joining.asked.is_some() && !settled.recovered && rejects {
                 return Err(ClientError::UNRECOVERABLE_POSITION.into());
             }
@@ -226,7 +291,10 @@ impl Session {
             result.recovered = settled.recovered;
             result.epoch = settled.position.epoch.as_str().to_owned();
             result.offset = told_offset(version, joining.asked.as_ref(), &settled);
-            joining.joined = Some(Joined { publications: Vec::new(), top: settled.position });
+            joining.joined = Some(Joined {
+                publications: Vec::new(),
+                top: settled.position,
+            });
             result.publications = settled.publications;
             order_publications(version, &joining.request, &mut result, self.positions);
         }
@@ -235,12 +303,22 @@ impl Session {
 
     /// The client was told: the subscription goes live, what was held flows, the join is announced.
     pub(super) fn commit(&mut self, now: Now, key: SubscriptionKey, out: &mut Effects) {
-        let Some(subscription) = self.table.get_mut(key) else { return };
-        let Sub::Joining(joining) = std::mem::replace(&mut subscription.state, Sub::Leaving) else { return };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Joining(joining) = std::mem::replace(&mut subscription.state, Sub::Leaving) else {
+            return;
+        };
         let position = joining.joined.map(|joined| joined.top);
-        subscription.state = Sub::Live(Live { position, checked: now.instant, suspect: None });
+        subscription.state = Sub::Live(Live {
+            position,
+            checked: now.instant,
+            suspect: None,
+        });
         subscription.announced = subscription.options.join_leave;
-        let announce = subscription.announced.then(|| (subscription.channel.clone(), Arc::clone(&subscription.info)));
+        let announce = subscription
+            .announced
+            .then(|| (subscription.channel.clone(), Arc::clone(&subscription.info)));
         for delivery in joining.held {
             self.delivery(now, delivery, out);
         }
@@ -250,31 +328,61 @@ impl Session {
     }
 
     /// The server API, or another node, subscribes this connection.
-    pub(crate) fn subscribe_server_side(&mut self, command: Box<SubscribeCommand>, out: &mut Effects) {
+    pub(crate) fn subscribe_server_side(
+        &mut self,
+        command: Box<SubscribeCommand>,
+        out: &mut Effects,
+    ) {
         if !self.is_connected() {
             return;
         }
-        let SubscribeCommand { channel, options, recover_since } = *command;
+        let SubscribeCommand {
+            channel,
+            options,
+            recover_since,
+        } = *command;
         if self.table.len() >= self.config.channel_limit {
             return self.close(Disconnect::CHANNEL_LIMIT, out);
         }
         let Some(old) = self.table.find(&channel) else {
             let key = self.reserve(channel, Side::Server, Purpose::Push, Box::default());
-            return self.start_join(key, Start { options, position: recover_since }, out);
+            return self.start_join(
+                key,
+                Start {
+                    options,
+                    position: recover_since,
+                },
+                out,
+            );
         };
-        let Some(subscription) = self.table.get_mut(old) else { return };
+        let Some(subscription) = self.table.get_mut(old) else {
+            return;
+        };
         if !matches!(subscription.state, Sub::Live(_)) {
             // It is on its way in or out: this one has its turn afterwards.
-            subscription.next = Some(Box::new(SubscribeCommand { channel, options, recover_since }));
+            subscription.next = Some(Box::new(SubscribeCommand {
+                channel,
+                options,
+                recover_since,
+            }));
             return;
         }
-        self.replace(old, Start { options, position: recover_since }, out);
+        self.replace(
+            old,
+            Start {
+                options,
+                position: recover_since,
+            },
+            out,
+        );
     }
 
     /// Subscribes anew in the same place: nobody sees a leave, and deliveries of the old generation are dropped.
     fn replace(&mut self, old: SubscriptionKey, start: Start, out: &mut Effects) {
         let key = self.table.renew(old);
-        let Some(subscription) = self.table.get_mut(key) else { return };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
         let channel = subscription.channel.clone();
         subscription.side = Side::Server;
         subscription.state = Sub::Authorizing(Box::new(Joining {
@@ -285,14 +393,21 @@ impl Session {
             held: Vec::new(),
             held_bytes: 0,
         }));
-        let leave = super::Leave { channel, key: old, presence: false, announce: None };
+        let leave = super::Leave {
+            channel,
+            key: old,
+            presence: false,
+            announce: None,
+        };
         self.call(Call::Leave(leave), Pending::Nothing, out);
         self.start_join(key, start, out);
     }
 
     /// Ends a subscription whose end was asked for while it was joining.
-    fn end_if_wanted(&mut self, now: Now, key: SubscriptionKey, out: &mut Effects) {
-        let Some(subscription) = self.table.get_mut(key) else { return };
+    fn end_if_wanted(&mut self, key: SubscriptionKey, out: &mut Effects) {
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
         if let Some(end) = subscription.ends.pop() {
             self.timers.leave = None;
             return self.leave(key, end, out);
@@ -312,7 +427,10 @@ impl Session {
 fn position_of(request: &SubscribeRequest) -> StreamPosition {
     let halves = (u64::from(request.r#gen) << 32) + u64::from(request.seq);
     let offset = if halves > 0 { halves } else { request.offset };
-    StreamPosition { offset, epoch: request.epoch.as_str().into() }
+    StreamPosition {
+        offset,
+        epoch: request.epoch.as_str().into(),
+    }
 }
 
 /// V2 moves its position by the publications it is given, V1 takes the position it is told.

@@ -8,7 +8,8 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use super::effects::Joined;
 use crate::{
     model::{
-        Channel, ClientInfo, Delivery, StreamPosition, SubscribeCommand, SubscribeOptions, SubscriptionKey, Unsubscribe,
+        Channel, ClientInfo, Delivery, StreamPosition, SubscribeCommand, SubscribeOptions,
+        SubscriptionKey, Unsubscribe,
     },
     protocol::SubscribeRequest,
 };
@@ -147,11 +148,18 @@ impl Table {
             }
             None if self.slots.len() > LINEAR => {
                 let slots = (0..).zip(&self.slots);
-                self.index = Some(slots.filter_map(|(n, s)| s.as_ref().map(|s| (s.channel.clone(), n))).collect());
+                self.index = Some(
+                    slots
+                        .filter_map(|(n, s)| s.as_ref().map(|s| (s.channel.clone(), n)))
+                        .collect(),
+                );
             }
             None => {}
         }
-        SubscriptionKey { slot, generation: self.generation }
+        SubscriptionKey {
+            slot,
+            generation: self.generation,
+        }
     }
 
     /// Gives the subscription in this slot a new generation: what belongs to the old one does not reach it any more.
@@ -161,12 +169,18 @@ impl Table {
         if let Some(subscription) = self.get_mut(key) {
             subscription.generation = generation;
         }
-        SubscriptionKey { slot: key.slot, generation }
+        SubscriptionKey {
+            slot: key.slot,
+            generation,
+        }
     }
 
     /// The subscription of this key, if it is still that generation.
     pub(super) fn get_mut(&mut self, key: SubscriptionKey) -> Option<&mut Subscription> {
-        self.slots.get_mut(key.slot as usize)?.as_mut().filter(|s| s.generation == key.generation)
+        self.slots
+            .get_mut(key.slot as usize)?
+            .as_mut()
+            .filter(|s| s.generation == key.generation)
     }
 
     /// Takes a subscription out.
@@ -179,7 +193,10 @@ impl Table {
         self.free.push(key.slot);
         if self.len() == 0 {
             let generation = self.generation;
-            *self = Self { generation, ..Self::default() };
+            *self = Self {
+                generation,
+                ..Self::default()
+            };
         }
         Some(subscription)
     }
@@ -189,7 +206,10 @@ impl Table {
         let slot = match &self.index {
             Some(index) => *index.get(channel)?,
             None => {
-                let at = self.slots.iter().position(|s| s.as_ref().is_some_and(|s| s.channel == *channel))?;
+                let at = self
+                    .slots
+                    .iter()
+                    .position(|s| s.as_ref().is_some_and(|s| s.channel == *channel))?;
                 u32::try_from(at).ok()?
             }
         };
@@ -200,7 +220,15 @@ impl Table {
     /// All subscriptions with their keys.
     pub(super) fn iter(&self) -> impl Iterator<Item = (SubscriptionKey, &Subscription)> {
         (0..).zip(&self.slots).filter_map(|(slot, s)| {
-            s.as_ref().map(|s| (SubscriptionKey { slot, generation: s.generation }, s))
+            s.as_ref().map(|s| {
+                (
+                    SubscriptionKey {
+                        slot,
+                        generation: s.generation,
+                    },
+                    s,
+                )
+            })
         })
     }
 

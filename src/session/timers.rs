@@ -64,11 +64,24 @@ pub(super) struct Timers {
 
 impl Timers {
     pub(super) fn new(config: &Config, now: Now) -> Self {
-        Self { stale: Some(now.instant + config.stale_close_delay), ..Self::default() }
+        Self {
+            stale: Some(now.instant + config.stale_close_delay),
+            ..Self::default()
+        }
     }
 
     fn next(&self) -> Option<Instant> {
-        [self.stale, self.ping, self.pong, self.expire, self.check, self.leave].into_iter().flatten().min()
+        [
+            self.stale,
+            self.ping,
+            self.pong,
+            self.expire,
+            self.check,
+            self.leave,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 }
 
@@ -80,7 +93,11 @@ fn due(deadline: &mut Option<Instant>, now: Now) -> bool {
 impl Session {
     /// When [`Session::expired`] is to be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        if self.is_closed() { None } else { self.timers.next() }
+        if self.is_closed() {
+            None
+        } else {
+            self.timers.next()
+        }
     }
 
     /// Time has passed: does everything that is due.
@@ -130,7 +147,8 @@ impl Session {
 
     pub(super) fn schedule_expiry(&mut self, now: Now) {
         self.timers.expire = self.expiry.at.map(|at| {
-            let left = u64::try_from(at.saturating_mul(1000).saturating_sub(now.unix_ms)).unwrap_or(0);
+            let left =
+                u64::try_from(at.saturating_mul(1000).saturating_sub(now.unix_ms)).unwrap_or(0);
             now.instant + Duration::from_millis(left) + self.config.expired_close_delay
         });
     }
@@ -142,9 +160,19 @@ impl Session {
         };
         // A fixed rate: a late wake-up must not push the next ping back, SDKs count the silence.
         let next = at + interval;
-        self.timers.ping = Some(if next > now.instant { next } else { now.instant + interval });
-        self.timers.pong = self.config.pong_timeout.map(|timeout| now.instant + timeout);
-        out.push(Effect::Reply(Reply { id: 0, body: ReplyBody::Ping }));
+        self.timers.ping = Some(if next > now.instant {
+            next
+        } else {
+            now.instant + interval
+        });
+        self.timers.pong = self
+            .config
+            .pong_timeout
+            .map(|timeout| now.instant + timeout);
+        out.push(Effect::Reply(Reply {
+            id: 0,
+            body: ReplyBody::Ping,
+        }));
     }
 
     /// A pong arrived; exactly one per ping is allowed.
@@ -165,15 +193,25 @@ impl Session {
                 return;
             }
             self.check_expiry(now, key, out);
-            let Some(subscription) = self.table.get_mut(key) else { continue };
-            let Sub::Live(live) = &subscription.state else { continue };
+            let Some(subscription) = self.table.get_mut(key) else {
+                continue;
+            };
+            let Sub::Live(live) = &subscription.state else {
+                continue;
+            };
             if subscription.options.presence {
-                renew.push((subscription.channel.clone(), std::sync::Arc::clone(&subscription.info)));
+                renew.push((
+                    subscription.channel.clone(),
+                    std::sync::Arc::clone(&subscription.info),
+                ));
             }
             let delay = self.config.position_check_delay;
-            if live.position.is_some() && !delay.is_zero() && now.instant.duration_since(live.checked) >= delay {
+            if live.position.is_some()
+                && !delay.is_zero()
+                && now.instant.duration_since(live.checked) >= delay
+            {
                 let channel = subscription.channel.clone();
-                self.call(Call::Top(channel, key), Pending::Top(key), out);
+                self.call(Call::Top(channel), Pending::Top(key), out);
             }
         }
         if !renew.is_empty() {
@@ -182,9 +220,15 @@ impl Session {
     }
 
     fn check_expiry(&mut self, now: Now, key: crate::model::SubscriptionKey, out: &mut Effects) {
-        let grace = i64::try_from(self.config.expired_sub_close_delay.as_secs()).unwrap_or(i64::MAX);
-        let Some(subscription) = self.table.get_mut(key) else { return };
-        let over = subscription.options.expire_at.is_some_and(|at| at.saturating_add(grace) <= now.unix());
+        let grace =
+            i64::try_from(self.config.expired_sub_close_delay.as_secs()).unwrap_or(i64::MAX);
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let over = subscription
+            .options
+            .expire_at
+            .is_some_and(|at| at.saturating_add(grace) <= now.unix());
         if !over || !matches!(subscription.state, Sub::Live(_)) {
             return;
         }
