@@ -409,8 +409,8 @@ impl Session {
             return;
         };
         if let Some(end) = subscription.ends.pop() {
-            self.timers.leave = None;
-            return self.leave(key, end, out);
+            self.leave(key, end, out);
+            return self.stop_waiting();
         }
         if let Some(next) = subscription.next.take() {
             self.subscribe_server_side(next, out);
