@@ -58,6 +58,14 @@ impl Session {
         }
     }
 
+    /// Stops the clock of those who wait for a join to end, once nobody does.
+    pub(super) fn stop_waiting(&mut self) {
+        let joining = |state: &Sub| matches!(state, Sub::Authorizing(_) | Sub::Joining(_));
+        if !self.table.iter().any(|(_, s)| joining(&s.state) && !s.ends.is_empty()) {
+            self.timers.leave = None;
+        }
+    }
+
     /// Undoes a subscription; `end` is told when that is done. Nothing of the channel is delivered from here on.
     pub(super) fn leave(&mut self, key: SubscriptionKey, end: End, out: &mut Effects) {
         let Some(subscription) = self.table.get_mut(key) else {
@@ -78,6 +86,7 @@ impl Session {
 
     /// Tells everyone who waited for the end of it.
     pub(super) fn tell_ended(&mut self, subscription: Subscription, out: &mut Effects) {
+        self.stop_waiting();
         let Subscription {
             channel,
             ends,
