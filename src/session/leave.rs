@@ -61,7 +61,11 @@ impl Session {
     /// Stops the clock of those who wait for a join to end, once nobody does.
     pub(super) fn stop_waiting(&mut self) {
         let joining = |state: &Sub| matches!(state, Sub::Authorizing(_) | Sub::Joining(_));
-        if !self.table.iter().any(|(_, s)| joining(&s.state) && !s.ends.is_empty()) {
+        if !self
+            .table
+            .iter()
+            .any(|(_, s)| joining(&s.state) && !s.ends.is_empty())
+        {
             self.timers.leave = None;
         }
     }
