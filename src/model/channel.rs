@@ -26,7 +26,7 @@ impl Channel {
 
 impl Default for Channel {
     fn default() -> Self {
-        Self(Arc::from(""))
+        Self(Arc::default())
     }
 }
 

@@ -26,7 +26,7 @@ impl Epoch {
 
 impl Default for Epoch {
     fn default() -> Self {
-        Self(Arc::from(""))
+        Self(Arc::default())
     }
 }
 

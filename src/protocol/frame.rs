@@ -4,8 +4,11 @@
 
 use bytes::Bytes;
 
-use super::Reply;
-use crate::model::{Encoding, Version};
+use super::{
+    Reply, ReplyBody, json, protobuf,
+    schema::{self, Dialect},
+};
+use crate::model::{Channel, Disconnect, Encoding, Publication, Version};
 
 /// How V1 connections see stream positions (client-protocol.md 1.10). V2 always uses [`PositionFormat::Offset`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +48,14 @@ impl WireForm {
     /// How many different forms there are; [`WireForm::index`] is below it.
     pub const COUNT: usize = 2 * 2 * 3 * 2;
 
+    /// What of the form concerns the fields of messages.
+    const fn dialect(self) -> Dialect {
+        Dialect {
+            version: self.version,
+            positions: self.positions,
+        }
+    }
+
     /// A small number for tables by form.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -62,6 +73,184 @@ pub struct Inappropriate;
 ///
 /// # Errors
 /// [`Inappropriate`] when a payload inside is not valid JSON and the form is JSON.
-pub fn encode(_form: WireForm, _reply: &Reply) -> Result<Bytes, Inappropriate> {
-    Err(Inappropriate)
+pub fn encode(form: WireForm, reply: &Reply) -> Result<Bytes, Inappropriate> {
+    if matches!(reply.body, ReplyBody::Ping) && reply.id == 0 {
+        return Ok(ping(form));
+    }
+    let dialect = form.dialect();
+    match form.encoding {
+        Encoding::Json => json_frame(form.framing, json_capacity(reply), |w| {
+            schema::write_reply(w, reply, dialect);
+        }),
+        Encoding::Protobuf => Ok(protobuf_frame(form.framing, |w| {
+            schema::write_reply(w, reply, dialect);
+        })),
+    }
+}
+
+/// Finished bytes of the push of one publication: what [`encode`] makes of it, without a [`Reply`] around it.
+///
+/// # Errors
+/// [`Inappropriate`] when the payload is not valid JSON and the form is JSON.
+pub fn publication(
+    form: WireForm,
+    channel: &Channel,
+    publication: &Publication,
+) -> Result<Bytes, Inappropriate> {
+    let dialect = form.dialect();
+    match form.encoding {
+        Encoding::Json => {
+            let capacity = PUSH + channel.as_str().len() + publication_capacity(publication);
+            json_frame(form.framing, capacity, |w| {
+                schema::publication_push(w, channel, publication, dialect);
+            })
+        }
+        Encoding::Protobuf => Ok(protobuf_frame(form.framing, |w| {
+            schema::publication_push(w, channel, publication, dialect);
+        })),
+    }
+}
+
+/// Longest reason that fits a WebSocket close frame.
+const MAX_REASON: usize = 123;
+
+/// The reason of a close frame: plain text in V2, a JSON object in V1; cut so that the frame can carry it (client-protocol.md 1.11).
+#[must_use]
+pub fn close_reason(version: Version, disconnect: &Disconnect) -> String {
+    match version {
+        Version::V1 => v1_close_reason(disconnect),
+        Version::V2 => {
+            let reason = &*disconnect.reason;
+            reason[..reason.floor_char_boundary(MAX_REASON)].to_owned()
+        }
+    }
+}
+
+fn v1_close_reason(disconnect: &Disconnect) -> String {
+    let tail = if disconnect.reconnect() {
+        ",\"reconnect\":true}"
+    } else {
+        ",\"reconnect\":false}"
+    };
+    let mut reason = &disconnect.reason[..disconnect.reason.floor_char_boundary(MAX_REASON)];
+    loop {
+        let mut object = b"{\"reason\":".to_vec();
+        json::string(&mut object, reason);
+        object.extend_from_slice(tail.as_bytes());
+        let Some(excess) = object
+            .len()
+            .checked_sub(MAX_REASON)
+            .filter(|excess| *excess > 0)
+        else {
+            return String::from_utf8(object).unwrap_or_default();
+        };
+        // A character takes at most six bytes more than it has: cutting this much is never too much.
+        let cut = excess.div_ceil(6).max(1);
+        reason = &reason[..reason.floor_char_boundary(reason.len().saturating_sub(cut))];
+    }
+}
+
+/// Longest WebSocket header a server writes.
+const MAX_HEADER: usize = 10;
+
+/// Header of a whole, unmasked WebSocket frame: text for JSON, binary for Protobuf. Only the part behind the zeros counts.
+fn header(encoding: Encoding, length: usize) -> ([u8; MAX_HEADER], usize) {
+    let opcode = match encoding {
+        Encoding::Json => 0x81,
+        Encoding::Protobuf => 0x82,
+    };
+    let mut header = [0; MAX_HEADER];
+    header[2..].copy_from_slice(&(length as u64).to_be_bytes());
+    let start = match length {
+        0..=125 => 8,
+        126..=0xffff => 6,
+        _ => 0,
+    };
+    header[start] = opcode;
+    match start {
+        6 => header[start + 1] = 126,
+        0 => header[start + 1] = 127,
+        _ => {}
+    }
+    (header, start)
+}
+
+/// Writes the JSON message behind room for the longest header, and the header right before it.
+fn json_frame(
+    framing: Framing,
+    capacity: usize,
+    body: impl Fn(&mut json::Writer),
+) -> Result<Bytes, Inappropriate> {
+    let room = match framing {
+        Framing::WebSocket => MAX_HEADER,
+        Framing::None => 0,
+    };
+    let mut out = Vec::with_capacity(room + capacity);
+    out.resize(room, 0);
+    let mut out = json::Writer::message(out, body)?;
+    if framing == Framing::None {
+        return Ok(out.into());
+    }
+    let (header, start) = header(Encoding::Json, out.len() - room);
+    // A short header ends where the message begins.
+    out[start..room].copy_from_slice(&header[start..]);
+    Ok(Bytes::from(out).slice(start..))
+}
+
+/// Measures the message, so that everything before it can be written at once.
+fn protobuf_frame(framing: Framing, body: impl Fn(&mut protobuf::Writer)) -> Bytes {
+    let length = protobuf::Writer::measure(&body);
+    if framing == Framing::None {
+        return protobuf::Writer::message(Vec::with_capacity(length), body).into();
+    }
+    let inner = protobuf::varint_length(length as u64) + length;
+    let (header, start) = header(Encoding::Protobuf, inner);
+    let mut out = Vec::with_capacity(MAX_HEADER - start + inner);
+    out.extend_from_slice(&header[start..]);
+    protobuf::write_varint(&mut out, length as u64);
+    protobuf::Writer::message(out, body).into()
+}
+
+/// A server ping needs no allocation.
+const fn ping(form: WireForm) -> Bytes {
+    Bytes::from_static(match (form.framing, form.encoding) {
+        (Framing::WebSocket, Encoding::Json) => b"\x81\x02{}",
+        (Framing::WebSocket, Encoding::Protobuf) => b"\x82\x01\x00",
+        (Framing::None, Encoding::Json) => b"{}",
+        (Framing::None, Encoding::Protobuf) => b"",
+    })
+}
+
+/// Room for everything of a push that is not counted one by one.
+const PUSH: usize = 64;
+
+/// Room for a publication in JSON; more is asked for when text has to be escaped.
+fn publication_capacity(publication: &Publication) -> usize {
+    let info = publication.info.as_ref().map_or(0, |info| {
+        64 + info.user.as_str().len()
+            + info.client.as_str().len()
+            + info.conn_info.len()
+            + info.chan_info.len()
+    });
+    let tags = publication.tags.as_ref().map_or(0, |tags| {
+        tags.iter()
+            .map(|(key, value)| key.len() + value.len() + 6)
+            .sum::<usize>()
+            + 10
+    });
+    64 + publication.data.len() + info + tags
+}
+
+/// Room for a reply in JSON; a guess, and only for those that may be long.
+fn json_capacity(reply: &Reply) -> usize {
+    let publications = match &reply.body {
+        ReplyBody::Subscribe(result) => &*result.publications,
+        ReplyBody::History(result) => &*result.publications,
+        ReplyBody::Rpc(data) => return PUSH + data.len(),
+        _ => &[],
+    };
+    let publications = publications.iter();
+    192 + publications
+        .map(|publication| publication_capacity(publication))
+        .sum::<usize>()
 }

@@ -4,13 +4,24 @@
 //! (client-protocol.md 1.2); [`frame::encode`] turns a [`Reply`] into finished bytes of a [`frame::WireForm`].
 //! The other direction (for the Rust client) is [`encode_command`] and [`decode_replies`]. Payloads are slices of what came in:
 //! checked once, never parsed into trees, never copied on the way in. Knows no sockets, clocks or channels' rules.
+//!
+//! Inside: `message` holds the values, `schema` describes each message once as fields, `json` and `protobuf` turn fields into bytes,
+//! `v1` holds what only the older generation knows, `decode` and `client` split frames.
 
+mod client;
+mod decode;
 pub mod frame;
-mod json;
+pub mod json;
 pub mod message;
 mod protobuf;
+mod schema;
 mod v1;
 
+#[cfg(test)]
+mod tests;
+
+pub use client::{Replies, decode_replies, decode_reply, encode_command, encode_commands};
+pub use decode::{Commands, Decoder, Malformed};
 pub use message::{
     Command, ConnectRequest, ConnectResult, HistoryRequest, HistoryResult, PresenceResult,
     PresenceStatsResult, PublishRequest, Push, PushBody, RefreshResult, Reply, ReplyBody, Request,

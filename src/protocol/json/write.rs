@@ -1,0 +1,229 @@
+//! JSON as a [`Sink`]: no blanks, keys in the order they are written, strings escaped as deployed servers do.
+
+use std::{borrow::Borrow, collections::BTreeMap};
+
+use super::is_json;
+use crate::protocol::{
+    frame::Inappropriate,
+    schema::{Field, Sink},
+};
+
+/// Writes JSON behind what is in the buffer already.
+#[derive(Debug)]
+pub(in crate::protocol) struct Writer {
+    out: Vec<u8>,
+    /// Nothing was written into the innermost container yet, so no comma is due.
+    is_first: bool,
+    /// A payload was not JSON.
+    is_broken: bool,
+}
+
+impl Writer {
+    /// Writes one message.
+    pub(in crate::protocol) fn message(
+        out: Vec<u8>,
+        body: impl Fn(&mut Self),
+    ) -> Result<Vec<u8>, Inappropriate> {
+        let mut writer = Self {
+            out,
+            is_first: true,
+            is_broken: false,
+        };
+        writer.object(body);
+        if writer.is_broken {
+            return Err(Inappropriate);
+        }
+        Ok(writer.out)
+    }
+
+    fn object(&mut self, body: impl FnOnce(&mut Self)) {
+        self.out.push(b'{');
+        self.is_first = true;
+        body(self);
+        self.out.push(b'}');
+        self.is_first = false;
+    }
+
+    fn comma(&mut self) {
+        if !self.is_first {
+            self.out.push(b',');
+        }
+        self.is_first = false;
+    }
+
+    fn key(&mut self, field: Field) {
+        self.comma();
+        self.out.push(b'"');
+        self.out.extend_from_slice(field.name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+    }
+
+    /// A key that is not ours.
+    fn foreign_key(&mut self, key: &str) {
+        self.comma();
+        string(&mut self.out, key);
+        self.out.push(b':');
+    }
+
+    fn digits(&mut self, is_negative: bool, mut value: u64) {
+        let mut digits = [0; 21];
+        let mut at = digits.len();
+        loop {
+            at -= 1;
+            digits[at] = b"0123456789"[(value % 10) as usize];
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        if is_negative {
+            at -= 1;
+            digits[at] = b'-';
+        }
+        self.out.extend_from_slice(&digits[at..]);
+    }
+}
+
+impl Sink for Writer {
+    fn unsigned(&mut self, field: Field, value: u64) {
+        if value != 0 || field.always {
+            self.key(field);
+            self.digits(false, value);
+        }
+    }
+
+    fn signed(&mut self, field: Field, value: i64) {
+        if value != 0 || field.always {
+            self.key(field);
+            self.digits(value < 0, value.unsigned_abs());
+        }
+    }
+
+    fn boolean(&mut self, field: Field, value: bool) {
+        if value || field.always {
+            self.key(field);
+            self.out
+                .extend_from_slice(if value { b"true" } else { b"false" });
+        }
+    }
+
+    fn text(&mut self, field: Field, value: &str) {
+        if !value.is_empty() || field.always {
+            self.key(field);
+            string(&mut self.out, value);
+        }
+    }
+
+    fn payload(&mut self, field: Field, value: &[u8]) {
+        if !value.is_empty() {
+            self.key(field);
+            self.is_broken |= !is_json(value);
+            without_line_breaks(&mut self.out, value);
+        } else if field.always {
+            self.key(field);
+            self.out.extend_from_slice(b"null");
+        }
+    }
+
+    fn message(&mut self, field: Field, body: impl Fn(&mut Self)) {
+        self.key(field);
+        self.object(body);
+    }
+
+    fn embedded(&mut self, field: Field, body: impl Fn(&mut Self)) {
+        Sink::message(self, field, body);
+    }
+
+    fn list<T>(&mut self, field: Field, items: &[T], body: impl Fn(&mut Self, &T)) {
+        if items.is_empty() && !field.always {
+            return;
+        }
+        self.key(field);
+        self.out.push(b'[');
+        self.is_first = true;
+        for item in items {
+            self.comma();
+            self.object(|writer| body(writer, item));
+        }
+        self.out.push(b']');
+        self.is_first = false;
+    }
+
+    fn map<K: Borrow<str>, V>(
+        &mut self,
+        field: Field,
+        entries: &BTreeMap<K, V>,
+        body: impl Fn(&mut Self, &V),
+    ) {
+        if entries.is_empty() && !field.always {
+            return;
+        }
+        self.key(field);
+        self.object(|writer| {
+            for (key, value) in entries {
+                writer.foreign_key(key.borrow());
+                writer.object(|writer| body(writer, value));
+            }
+        });
+    }
+
+    fn texts(&mut self, field: Field, entries: &BTreeMap<String, String>) {
+        if entries.is_empty() && !field.always {
+            return;
+        }
+        self.key(field);
+        self.object(|writer| {
+            for (key, value) in entries {
+                writer.foreign_key(key);
+                string(&mut writer.out, value);
+            }
+        });
+    }
+}
+
+/// Line breaks in a payload are only between its tokens; a line feed would end the message.
+fn without_line_breaks(out: &mut Vec<u8>, payload: &[u8]) {
+    let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    for part in payload.split(is_break) {
+        out.extend_from_slice(part);
+    }
+}
+
+/// A quoted string. Besides what must be, `<`, `>`, `&` and the line separators of JavaScript are escaped.
+pub(in crate::protocol) fn string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    escape(out, text);
+    out.push(b'"');
+}
+
+fn escape(out: &mut Vec<u8>, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let bytes = text.as_bytes();
+    let mut plain = 0;
+    for (at, byte) in bytes.iter().copied().enumerate() {
+        let length = match byte {
+            b'"' | b'\\' | b'<' | b'>' | b'&' | 0..=0x1f => 1,
+            // U+2028 and U+2029 are e2 80 a8 and e2 80 a9.
+            0xe2 if matches!(bytes[at..], [_, 0x80, 0xa8 | 0xa9, ..]) => 3,
+            _ => continue,
+        };
+        out.extend_from_slice(&bytes[plain..at]);
+        plain = at + length;
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0xe2 => {
+                out.extend_from_slice(b"\\u202");
+                out.push(HEX[usize::from(bytes[at + 2] & 0xf)]);
+            }
+            _ => {
+                out.extend_from_slice(b"\\u00");
+                out.push(HEX[usize::from(byte >> 4)]);
+                out.push(HEX[usize::from(byte & 0xf)]);
+            }
+        }
+    }
+    out.extend_from_slice(&bytes[plain..]);
+}
