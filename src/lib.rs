@@ -22,6 +22,7 @@ mod pb {
     //! Generated Protobuf types; turned into `protocol`, `model` or `api` types by the first function that sees them.
     #![expect(
         unreachable_pub,
+        dead_code,
         clippy::allow_attributes,
         clippy::allow_attributes_without_reason,
         reason = "generated code"

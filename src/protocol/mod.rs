@@ -21,6 +21,7 @@ mod v1;
 mod tests;
 
 pub use client::{Replies, decode_replies, decode_reply, encode_command, encode_commands};
+pub use json::{is_json, is_json_object};
 pub use decode::{Commands, Decoder, Malformed};
 pub use message::{
     Command, ConnectRequest, ConnectResult, HistoryRequest, HistoryResult, PresenceResult,
@@ -28,45 +29,3 @@ pub use message::{
     RpcRequest, SubRefreshRequest, SubRefreshResult, SubscribePush, SubscribeRequest,
     SubscribeResult,
 };
-/// t
-pub fn is_json(_d: &[u8]) -> bool {
-    true
-}
-/// t
-pub fn is_json_object(_d: &[u8]) -> bool {
-    true
-}
-/// t
-#[derive(Debug)]
-pub struct Decoder;
-/// t
-#[derive(Debug)]
-pub struct Commands;
-/// t
-#[derive(Debug)]
-pub struct Malformed;
-impl Decoder {
-    /// t
-    pub fn new(
-        _e: crate::model::Encoding,
-        _v: Option<crate::model::Version>,
-        _f: frame::Framing,
-        _l: usize,
-    ) -> Self {
-        Self
-    }
-    /// t
-    pub fn version(&self) -> Option<crate::model::Version> {
-        None
-    }
-    /// t
-    pub fn frame(&mut self, _b: bytes::Bytes) -> Commands {
-        Commands
-    }
-}
-impl Commands {
-    /// t
-    pub fn next(&mut self, _d: &mut Decoder) -> Option<Result<Command, Malformed>> {
-        None
-    }
-}
