@@ -31,7 +31,4 @@ mod pb {
     pub mod client {
         tonic::include_proto!("proto");
     }
-    pub mod api {
-        tonic::include_proto!("centrifugal.centrifugo.api");
-    }
 }
