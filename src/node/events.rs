@@ -8,21 +8,27 @@ use crate::{
     model::{Broadcast, ChannelEvent},
 };
 
-/// Moves the events of one pump until the engine is gone.
+/// Moves the events of one pump until the node stops; what is queued then is still moved.
 pub(super) async fn pump(shared: Arc<Shared>, mut events: EventReceiver) {
+    while let Some(Some(event)) = shared.stop.run_until_cancelled(events.recv()).await {
+        handle(&shared, event);
+    }
+    events.close();
     while let Some(event) = events.recv().await {
-        match event {
-            Event::Channel(channel, event) => {
-                fan_out(&shared, &Arc::new(Broadcast { channel, event }))
-            }
-            Event::Control(command) => {
-                shared
-                    .metrics
-                    .messages_received
-                    .with_label_values(&["control", ""])
-                    .inc();
-                shared.carry_out(&command);
-            }
+        handle(&shared, event);
+    }
+}
+
+fn handle(shared: &Shared, event: Event) {
+    match event {
+        Event::Channel(channel, event) => fan_out(shared, &Arc::new(Broadcast { channel, event })),
+        Event::Control(command) => {
+            shared
+                .metrics
+                .messages_received
+                .with_label_values(&["control", ""])
+                .inc();
+            shared.carry_out(&command);
         }
     }
 }

@@ -348,3 +348,6 @@ impl Node {
         self.shared.reload(config);
     }
 }
+
+#[cfg(test)]
+mod tests;
