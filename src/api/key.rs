@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn http_keys_by_row() {
         let key = Secret::from("golden key/1");
-        let cases: &[Case] = &[
+        let cases: &[Case<'_>] = &[
             (&[], None, false),
             (&[("x-api-key", "golden key/1")], None, true),
             (&[("x-api-key", "golden key")], None, false),
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn authorization_has_two_parts_and_yields_to_the_key_header() {
         let key = Secret::from("k");
-        let cases: &[Case] = &[
+        let cases: &[Case<'_>] = &[
             (&[("authorization", "apikey k")], None, true),
             (&[("authorization", "  ApiKey \t k ")], None, true),
             (&[("authorization", "apikey k more")], None, false),
