@@ -83,6 +83,9 @@ mod tests {
 
     use super::*;
 
+    /// Headers, query, and whether they are accepted.
+    type Case<'a> = (&'a [(&'static str, &'static str)], Option<&'a str>, bool);
+
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
             .iter()
@@ -98,7 +101,7 @@ mod tests {
     #[test]
     fn http_keys_by_row() {
         let key = Secret::from("golden key/1");
-        let cases: &[(&[(&str, &str)], Option<&str>, bool)] = &[
+        let cases: &[Case<'_>] = &[
             (&[], None, false),
             (&[("x-api-key", "golden key/1")], None, true),
             (&[("x-api-key", "golden key")], None, false),
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn authorization_has_two_parts_and_yields_to_the_key_header() {
         let key = Secret::from("k");
-        let cases: &[(&[(&str, &str)], Option<&str>, bool)] = &[
+        let cases: &[Case<'_>] = &[
             (&[("authorization", "apikey k")], None, true),
             (&[("authorization", "  ApiKey \t k ")], None, true),
             (&[("authorization", "apikey k more")], None, false),

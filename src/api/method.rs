@@ -1,6 +1,6 @@
 //! The table of methods, and a call and its outcome as values.
 //!
-//! Everything that depends on the method only (names, numbers, message types) is one row of [`methods!`]; the transports
+//! Everything that depends on the method only (names, numbers, message types) is one row of `methods!`; the transports
 //! look it up here and treat all methods alike.
 
 use bytes::{Buf, BufMut};

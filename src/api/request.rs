@@ -349,7 +349,7 @@ message! {
         pub pattern: String,
     }
 
-    /// One command of a batch; at most one field is run, see [`super::batch`].
+    /// One command of a batch; at most one field is run (server-api.md 9).
     pub struct Command {
         /// Publish.
         #[prost(message, optional, boxed, tag = "4")]

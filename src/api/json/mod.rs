@@ -336,5 +336,4 @@ pub(super) fn zero<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 #[cfg(test)]
-#[path = "json_tests.rs"]
 mod tests;

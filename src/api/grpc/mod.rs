@@ -316,5 +316,4 @@ impl Decoder for Messages {
 }
 
 #[cfg(test)]
-#[path = "grpc_tests.rs"]
 mod tests;

@@ -104,7 +104,6 @@ fn endpoints(config: &HttpConfig) -> Vec<(String, Endpoint)> {
 }
 
 /// The routes of the API, to be merged into the router of a listener.
-#[must_use]
 pub fn router(api: Api, config: &HttpConfig) -> Router {
     let http = Arc::new(Http {
         api,
@@ -136,16 +135,17 @@ impl Http {
         if !self.allowed(&request) {
             return bare(StatusCode::UNAUTHORIZED);
         }
-        let asked = request.headers().get(ERROR_MODE).map(HeaderValue::as_bytes);
+        let (parts, body) = request.into_parts();
+        let asked = parts.headers.get(ERROR_MODE).map(HeaderValue::as_bytes);
         let mode = self.error_mode.or_asked(asked);
-        let path = request.uri().path().to_owned();
-        let body = match self.read(endpoint, request).await {
+        let path = parts.uri.path();
+        let body = match self.read(endpoint, body).await {
             Ok(body) => body,
             Err(status) => return text(status),
         };
         match endpoint {
-            Endpoint::Single(method) => self.single(method, mode, &path, &body).await,
-            Endpoint::Batch => self.batch(&path, &body).await,
+            Endpoint::Single(method) => self.single(method, mode, path, &body).await,
+            Endpoint::Batch => self.batch(path, &body).await,
             Endpoint::Legacy => self.legacy(&body).await,
         }
     }
@@ -162,13 +162,12 @@ impl Http {
     }
 
     /// The whole body, or the status that refuses it. A declared length is compared before anything is read.
-    async fn read(&self, endpoint: Endpoint, request: Request) -> Result<Bytes, StatusCode> {
+    async fn read(&self, endpoint: Endpoint, body: Body) -> Result<Bytes, StatusCode> {
         use http_body::Body as _;
         let limit = match self.api.shared.config.max_request_body_size {
             0 => usize::MAX,
             limit => limit,
         };
-        let body = request.into_body();
         if body.size_hint().lower() > limit as u64 {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
@@ -294,5 +293,4 @@ fn respond(
 }
 
 #[cfg(test)]
-#[path = "http_tests.rs"]
 mod tests;
