@@ -14,9 +14,9 @@ use super::{
     result, *,
 };
 
-/// A node that knows no namespace. Tests here stop before the node or at its 102.
+/// A node that knows none of the channels used here. Tests stop before the node or at its 102.
 pub(super) fn node() -> Node {
-    Node {}
+    Node::for_test()
 }
 
 /// An API with its own registry.

@@ -24,7 +24,7 @@ use crate::{
     protocol::frame::Framing,
 };
 
-/// Hooks that allow everything; a channel beginning with `no` is unknown, and rpc `slow` takes its time.
+/// Hooks that allow everything; only channels beginning with `ch` are known, and rpc `slow` takes its time.
 struct Open;
 
 fn options() -> ChannelOptions {
@@ -52,7 +52,7 @@ fn granted() -> SubscribeOptions {
 #[async_trait]
 impl Hooks for Open {
     fn channel(&self, channel: &Channel) -> Result<Arc<ChannelOptions>, ClientError> {
-        if channel.as_str().starts_with("no") {
+        if !channel.as_str().starts_with("ch") {
             return Err(ClientError::UNKNOWN_CHANNEL);
         }
         Ok(Arc::new(options()))
@@ -232,6 +232,17 @@ fn config() -> super::Config {
             name: "n".to_owned(),
             info_metrics_aggregate_interval: Duration::from_secs(60),
         },
+    }
+}
+
+impl Node {
+    /// A node for tests of other modules: it knows the channels of [`Open`] whose name begins with `ch`, and runs without
+    /// a runtime of the test's own.
+    pub(crate) fn for_test() -> Self {
+        static RUNTIME: std::sync::LazyLock<tokio::runtime::Runtime> =
+            std::sync::LazyLock::new(|| tokio::runtime::Runtime::new().unwrap());
+        let _entered = RUNTIME.enter();
+        start()
     }
 }
 
