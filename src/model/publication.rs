@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Channel, ClientInfo};
 
 /// Identity of one life of a stream; opaque. A stream that was lost or created anew has another one.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Epoch(Arc<str>);
 
 impl Epoch {
@@ -21,12 +21,6 @@ impl Epoch {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-impl Default for Epoch {
-    fn default() -> Self {
-        Self(Arc::default())
     }
 }
 
