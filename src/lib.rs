@@ -25,9 +25,16 @@ mod pb {
         dead_code,
         clippy::allow_attributes,
         clippy::allow_attributes_without_reason,
+        clippy::struct_excessive_bools,
+        clippy::too_many_lines,
+        clippy::use_self,
         reason = "generated code"
     )]
 
+    #[allow(
+        dead_code,
+        reason = "messages of the schema that only clients in other languages need"
+    )]
     pub mod client {
         tonic::include_proto!("proto");
     }

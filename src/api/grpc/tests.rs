@@ -305,13 +305,13 @@ async fn undecodable_messages_are_internal_for_every_method() {
 async fn a_batch_carries_each_answer_in_its_field() {
     let (api, registry, _) = api(CONFIG);
     let service = service(api, &grpc_config(&json!({})));
-    // publish {}, nothing, disconnect {user: "u"}, connections {}, info {}, channels {pattern: "["}
+    // publish {}, nothing, disconnect {user: "u"}, connections {}, channels {}, channels {pattern: "["}
     let commands = json!([
         [1, "m", [[4, "m", []]]],
         [1, "m", []],
         [1, "m", [[8, "m", [[1, "s", "u"]]]]],
         [1, "m", [[17, "m", []]]],
-        [1, "m", [[13, "m", []]]],
+        [1, "m", [[16, "m", []]]],
         [1, "m", [[16, "m", [[1, "s", "["]]]]]
     ]);
     let expected = json!([
@@ -319,7 +319,7 @@ async fn a_batch_carries_each_answer_in_its_field() {
         [1, "m", [[2, "m", [[1, "v", 104], [2, "s", "not found"]]]]],
         [1, "m", [[8, "m", []]]],
         [1, "m", [[2, "m", [[1, "v", 104], [2, "s", "not found"]]]]],
-        [1, "m", [[13, "m", []]]],
+        [1, "m", [[16, "m", []]]],
         [
             1,
             "m",
@@ -396,7 +396,7 @@ async fn the_service_fits_into_a_server() {
     let (api, _, _) = api(CONFIG);
     let service = service(api, &grpc_config(&json!({})));
     let mut routes = tonic::service::Routes::new(service);
-    let request = http::Request::post(format!("/{NAME}/Info"))
+    let request = http::Request::post(format!("/{NAME}/Channels"))
         .header("content-type", "application/grpc")
         .body(Body::new(http_body_util::Full::new(Bytes::from_static(&[
             0, 0, 0, 0, 0,

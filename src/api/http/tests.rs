@@ -508,8 +508,8 @@ async fn legacy_commands_run_one_after_another() {
             "{\"result\":{}}".to_owned(),
         ),
         (
-            "{\"method\":\"info\",\"params\":5}",
-            "{\"result\":{}}".to_owned(),
+            "{\"method\":\"channels\"}",
+            "{\"result\":{\"channels\":{}}}".to_owned(),
         ),
         (
             "{\"params\":{\"method\":\"x\"},\"METHOD\":\"RPC\"}",
