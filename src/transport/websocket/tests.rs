@@ -52,7 +52,7 @@ async fn start(auto: bool) -> Server {
             kept: vec![HeaderName::from_static("x-kept")],
         }),
         tasks: tasks.clone(),
-        metrics: Metrics::register(&Registry::new(), "centrifugo").unwrap(),
+        metrics: Metrics::new(&Registry::new(), "centrifugo").unwrap(),
     });
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
