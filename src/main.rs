@@ -2,11 +2,10 @@
 
 use std::{io, process::ExitCode};
 
-use anyhow::Context as _;
 use centripetal::{
     cli::{self, Invocation, Start},
     config::{self, Config, Environment, Sources},
-    telemetry,
+    server, telemetry,
 };
 
 fn main() -> ExitCode {
@@ -30,7 +29,10 @@ fn start(start: Start) -> u8 {
     let _guard = match telemetry::init(&loaded.config.log) {
         Ok(guard) => guard,
         Err(error) => {
-            telemetry::early_fatal("error setting up logs", &format!("{:#}", anyhow::Error::from(error)));
+            telemetry::early_fatal(
+                "error setting up logs",
+                &format!("{:#}", anyhow::Error::from(error)),
+            );
             return 1;
         }
     };
@@ -72,8 +74,11 @@ fn warn(warning: &config::Warning) {
     tracing::warn!(key, var = variable, hint, "{message}");
 }
 
-/// The one place where the server is started; `sources` are for reading the configuration again.
+/// Runs the server until a signal ends it; `sources` are for reading the configuration again.
 fn serve(config: Config, sources: Sources) -> anyhow::Result<u8> {
-    drop((config, sources));
-    Err(anyhow::anyhow!("this build has no server")).context("cannot serve")
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let ended = runtime.block_on(server::run(config, sources, None, |_gateway| {}))?;
+    Ok(u8::from(ended != server::Outcome::default()))
 }

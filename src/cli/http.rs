@@ -44,7 +44,11 @@ pub(super) fn serve(
 ) -> Result<(), Failure> {
     block_on(async {
         let listener = TcpListener::bind(address).await?;
-        writeln!(context.out, "serving on http://{}/ — stop with Ctrl-C", listener.local_addr()?)?;
+        writeln!(
+            context.out,
+            "serving on http://{}/ — stop with Ctrl-C",
+            listener.local_addr()?
+        )?;
         context.out.flush()?;
         let stop = async {
             // Without a signal handler there is nothing to wait for.

@@ -420,7 +420,10 @@ async fn receive<R: Receiving>(half: Option<&mut R>) -> Result<Vec<Reply>, Loss>
     }
 }
 
-async fn send<S: Sending>(half: Option<&mut S>, outbox: &mut VecDeque<Command>) -> Result<(), Loss> {
+async fn send<S: Sending>(
+    half: Option<&mut S>,
+    outbox: &mut VecDeque<Command>,
+) -> Result<(), Loss> {
     match half {
         Some(half) => half.send(outbox).await,
         None => std::future::pending().await,

@@ -35,8 +35,12 @@ impl Peer {
     /// Accepts the connection.
     async fn accept(&mut self) {
         let command = self.command().await;
-        assert!(matches!(command.request, Request::Connect(_)), "{command:?}");
-        self.reply(command.id, ReplyBody::Connect(Box::default())).await;
+        assert!(
+            matches!(command.request, Request::Connect(_)),
+            "{command:?}"
+        );
+        self.reply(command.id, ReplyBody::Connect(Box::default()))
+            .await;
     }
 
     /// Accepts a subscription from its present position or the given one.
@@ -50,7 +54,11 @@ impl Peer {
             recovered: request.recover,
             was_recovering: request.recover,
             epoch: "e".to_owned(),
-            offset: if request.recover { request.offset } else { offset },
+            offset: if request.recover {
+                request.offset
+            } else {
+                offset
+            },
             publications: if request.recover {
                 (request.offset + 1..=offset).map(publication).collect()
             } else {
@@ -58,7 +66,8 @@ impl Peer {
             },
             ..SubscribeResult::default()
         };
-        self.reply(command.id, ReplyBody::Subscribe(Box::new(result))).await;
+        self.reply(command.id, ReplyBody::Subscribe(Box::new(result)))
+            .await;
         (request.recover, request.offset)
     }
 
@@ -93,7 +102,8 @@ impl Connector for Memory {
             let (sending, commands) = mpsc::channel(8);
             let (replies, receiving) = mpsc::channel(1);
             let peer = Peer { commands, replies };
-            let refused = |_| Error::transport(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+            let refused =
+                |_| Error::transport(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
             place.send(peer).await.map_err(refused)?;
             Ok((MemorySending(sending), MemoryReceiving(receiving)))
         }
@@ -163,12 +173,18 @@ async fn offset(subscription: &mut Subscription) -> u64 {
 async fn connects_subscribes_and_receives() {
     let (client, mut events, mut peers) = client();
     client.connect().await.unwrap();
-    let mut news = client.subscribe("news", SubscribeOptions::new().recover()).await.unwrap();
+    let mut news = client
+        .subscribe("news", SubscribeOptions::new().recover())
+        .await
+        .unwrap();
     let mut peer = peers.recv().await.unwrap();
     peer.accept().await;
     peer.subscribe(4).await;
     peer.publish(5).await;
-    assert!(matches!(events.next().await, Some(Event::Connecting { code: 0, .. })));
+    assert!(matches!(
+        events.next().await,
+        Some(Event::Connecting { code: 0, .. })
+    ));
     assert!(matches!(events.next().await, Some(Event::Connected { .. })));
     assert_eq!(offset(&mut news).await, 5);
     assert_eq!(news.channel().as_str(), "news");
@@ -179,7 +195,10 @@ async fn recovers_after_a_cut() {
     let (client, events, mut peers) = client();
     drop(events);
     client.connect().await.unwrap();
-    let mut news = client.subscribe("news", SubscribeOptions::new().recover()).await.unwrap();
+    let mut news = client
+        .subscribe("news", SubscribeOptions::new().recover())
+        .await
+        .unwrap();
     let mut peer = peers.recv().await.unwrap();
     peer.accept().await;
     peer.subscribe(4).await;
@@ -205,11 +224,16 @@ async fn calls_get_their_answers() {
         let command = peer.command().await;
         peer.reply(command.id, ReplyBody::Publish).await;
         let command = peer.command().await;
-        peer.reply(command.id, ReplyBody::Error(ClientError::PERMISSION_DENIED)).await;
+        peer.reply(command.id, ReplyBody::Error(ClientError::PERMISSION_DENIED))
+            .await;
         let command = peer.command().await;
-        peer.reply(command.id, ReplyBody::Rpc(Bytes::from_static(b"42"))).await;
+        peer.reply(command.id, ReplyBody::Rpc(Bytes::from_static(b"42")))
+            .await;
         let command = peer.command().await;
-        assert_eq!((command.id, command.request), (0, Request::Send(Bytes::from_static(b"1"))));
+        assert_eq!(
+            (command.id, command.request),
+            (0, Request::Send(Bytes::from_static(b"1")))
+        );
     };
     let application = async {
         client.publish("news", "{}").await.unwrap();
@@ -230,7 +254,10 @@ async fn slow_reader_stops_the_reading_and_loses_nothing() {
     let (client, events, mut peers) = client_with(limits, None);
     drop(events);
     client.connect().await.unwrap();
-    let mut news = client.subscribe("news", SubscribeOptions::new().recover()).await.unwrap();
+    let mut news = client
+        .subscribe("news", SubscribeOptions::new().recover())
+        .await
+        .unwrap();
     let mut peer = peers.recv().await.unwrap();
     peer.accept().await;
     peer.subscribe(0).await;
@@ -264,7 +291,10 @@ async fn callers_wait_for_their_turn() {
     let server = async {
         let first = peer.command().await;
         let second = peer.command().await;
-        assert!(timeout(SECOND, peer.command()).await.is_err(), "two at a time");
+        assert!(
+            timeout(SECOND, peer.command()).await.is_err(),
+            "two at a time"
+        );
         peer.reply(first.id, ReplyBody::Publish).await;
         peer.reply(second.id, ReplyBody::Publish).await;
         for _ in 0..3 {
@@ -280,7 +310,10 @@ async fn callers_wait_for_their_turn() {
 async fn dropping_a_subscription_ends_it() {
     let (client, _events, mut peers) = client();
     client.connect().await.unwrap();
-    let news = client.subscribe("news", SubscribeOptions::new()).await.unwrap();
+    let news = client
+        .subscribe("news", SubscribeOptions::new())
+        .await
+        .unwrap();
     let mut peer = peers.recv().await.unwrap();
     peer.accept().await;
     peer.subscribe(0).await;
@@ -295,15 +328,24 @@ async fn dropping_a_subscription_ends_it() {
 async fn unsubscribed_is_the_last_event() {
     let (client, _events, mut peers) = client();
     client.connect().await.unwrap();
-    let mut news = client.subscribe("news", SubscribeOptions::new()).await.unwrap();
+    let mut news = client
+        .subscribe("news", SubscribeOptions::new())
+        .await
+        .unwrap();
     let twice = client.subscribe("news", SubscribeOptions::new()).await;
     assert!(matches!(twice, Err(Error::AlreadySubscribed(_))));
     let mut peer = peers.recv().await.unwrap();
     peer.accept().await;
     peer.subscribe(0).await;
-    assert!(matches!(news.next().await, Some(SubscriptionEvent::Subscribed(_))));
+    assert!(matches!(
+        news.next().await,
+        Some(SubscriptionEvent::Subscribed(_))
+    ));
     news.unsubscribe().await.unwrap();
-    assert!(matches!(news.next().await, Some(SubscriptionEvent::Unsubscribed { code: 0, .. })));
+    assert!(matches!(
+        news.next().await,
+        Some(SubscriptionEvent::Unsubscribed { code: 0, .. })
+    ));
     assert!(news.next().await.is_none());
 }
 
@@ -354,7 +396,10 @@ async fn disconnect_writes_what_was_sent_before() {
     let (sent, closed) = tokio::join!(server, client.disconnect());
     assert_eq!(sent, 3);
     closed.unwrap();
-    assert!(matches!(events.next().await, Some(Event::Disconnected { code: 0, .. })));
+    assert!(matches!(
+        events.next().await,
+        Some(Event::Disconnected { code: 0, .. })
+    ));
     let after = client.publish("news", "{}").await;
     assert!(matches!(after, Err(Error::NotConnected)));
 }
@@ -380,12 +425,16 @@ async fn token_source_is_asked() {
         ttl: Some(100),
         ..ConnectResult::default()
     };
-    peer.reply(command.id, ReplyBody::Connect(Box::new(result))).await;
+    peer.reply(command.id, ReplyBody::Connect(Box::new(result)))
+        .await;
     let before = Instant::now();
     let command = peer.command().await;
     assert_eq!(command.request, Request::Refresh("token".to_owned()));
     assert_eq!(before.elapsed().as_secs(), 90);
-    assert_eq!(*asked.lock().unwrap(), [TokenRequest::Connection, TokenRequest::Connection]);
+    assert_eq!(
+        *asked.lock().unwrap(),
+        [TokenRequest::Connection, TokenRequest::Connection]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -393,7 +442,10 @@ async fn refused_connection_is_told_and_tried_again() {
     let (client, mut events, mut peers) = client();
     peers.close();
     client.connect().await.unwrap();
-    assert!(matches!(events.next().await, Some(Event::Connecting { .. })));
+    assert!(matches!(
+        events.next().await,
+        Some(Event::Connecting { .. })
+    ));
     for _ in 0..3 {
         let event = events.next().await;
         assert!(matches!(event, Some(Event::Error(error)) if error.is_refused()));

@@ -42,9 +42,27 @@ pub(super) fn decode(
 
 /// SHIM until the codec is merged: then `protocol::{self}` above and this module goes.
 mod protocol {
-    use crate::protocol::frame::Inappropriate;
     use super::*;
-    pub(super) fn encode_command(_: Version, _: Encoding, _: &Command) -> Result<Bytes, Inappropriate> { Err(Inappropriate) }
-    pub(super) fn encode_commands(_: Version, _: Encoding, _: &[Command]) -> Result<Bytes, Inappropriate> { Err(Inappropriate) }
-    pub(super) fn decode_replies(_: Encoding, _: Framing, _: Bytes) -> std::vec::IntoIter<Result<Reply, Inappropriate>> { vec![Err(Inappropriate)].into_iter() }
+    use crate::protocol::frame::Inappropriate;
+    pub(super) fn encode_command(
+        _: Version,
+        _: Encoding,
+        _: &Command,
+    ) -> Result<Bytes, Inappropriate> {
+        Err(Inappropriate)
+    }
+    pub(super) fn encode_commands(
+        _: Version,
+        _: Encoding,
+        _: &[Command],
+    ) -> Result<Bytes, Inappropriate> {
+        Err(Inappropriate)
+    }
+    pub(super) fn decode_replies(
+        _: Encoding,
+        _: Framing,
+        _: Bytes,
+    ) -> std::vec::IntoIter<Result<Reply, Inappropriate>> {
+        vec![Err(Inappropriate)].into_iter()
+    }
 }

@@ -291,8 +291,15 @@ impl Config {
 
 /// Options that are read on use: tokens, channels, RPC, limits of clients.
 fn takes_effect_at_once(key: &str) -> bool {
-    const CONSTRUCTED: [&str; 4] = ["client.proxy.", "channel.proxy.", "rpc.proxy.", "client.allowed_origins"];
-    ["client.", "channel.", "rpc."].iter().any(|section| key.starts_with(section))
+    const CONSTRUCTED: [&str; 4] = [
+        "client.proxy.",
+        "channel.proxy.",
+        "rpc.proxy.",
+        "client.allowed_origins",
+    ];
+    ["client.", "channel.", "rpc."]
+        .iter()
+        .any(|section| key.starts_with(section))
         && !CONSTRUCTED.iter().any(|section| key.starts_with(section))
 }
 

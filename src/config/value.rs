@@ -76,9 +76,8 @@ pub fn parse_int(text: &str) -> Result<i64, Malformed> {
 
 /// Removes `_`, which may stand between digits and behind a prefix.
 fn without_separators(digits: &str, prefixed: bool) -> Option<String> {
-    let misplaced = digits.ends_with('_')
-        || digits.contains("__")
-        || (digits.starts_with('_') && !prefixed);
+    let misplaced =
+        digits.ends_with('_') || digits.contains("__") || (digits.starts_with('_') && !prefixed);
     (!misplaced).then(|| digits.replace('_', ""))
 }
 
@@ -224,10 +223,15 @@ mod tests {
         ] {
             assert_eq!(parse_int(text), Ok(number), "{text}");
         }
-        for text in ["", "ten", "1.5", "0x", "_1", "1_", "1__0", "08", "--1", "0xg"] {
+        for text in [
+            "", "ten", "1.5", "0x", "_1", "1_", "1__0", "08", "--1", "0xg",
+        ] {
             assert_eq!(parse_int(text), Err(Malformed::Int), "{text}");
         }
-        for text in ["9223372036854775808", "99999999999999999999999999999999999999999"] {
+        for text in [
+            "9223372036854775808",
+            "99999999999999999999999999999999999999999",
+        ] {
             assert_eq!(parse_int(text), Err(Malformed::Range), "{text}");
         }
     }

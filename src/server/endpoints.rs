@@ -11,6 +11,7 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
 
 use super::limits::ConnectionLimits;
 use crate::transport::Origins;
@@ -22,6 +23,38 @@ pub struct Endpoint {
     pub enabled: bool,
     /// Path.
     pub handler_prefix: String,
+}
+
+/// Metrics in the text format of Prometheus, to any method (metrics.md 1).
+pub fn metrics(registry: prometheus::Registry) -> Router {
+    let scrape = || async move {
+        let families = registry.gather();
+        match prometheus::TextEncoder::new().encode_to_string(&families) {
+            Ok(text) => answer_with(
+                "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
+                text,
+            ),
+            Err(error) => {
+                tracing::error!(%error, "metrics cannot be written");
+                let mut failure = Response::new(Body::empty());
+                *failure.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                failure
+            }
+        }
+    };
+    Router::new().fallback(scrape)
+}
+
+/// Says whether this node takes new connections: 200 while it does, 503 from the first step of the drain.
+pub fn readiness(stopping: CancellationToken) -> Router {
+    let answer = move || async move {
+        let mut answer = empty_object("application/json");
+        if stopping.is_cancelled() {
+            *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        answer
+    };
+    Router::new().fallback(answer)
 }
 
 /// Says that the process serves HTTP, to any method.
@@ -54,7 +87,11 @@ async fn answer(State(origins): State<Arc<Origins>>, request: Request) -> Respon
 }
 
 fn empty_object(kind: &'static str) -> Response {
-    let mut response = Response::new(Body::from("{}"));
+    answer_with(kind, "{}")
+}
+
+fn answer_with(kind: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -13,18 +13,23 @@ use crate::transport::{
     self, Tasks,
     grpc::{self, Health},
 };
+use crate::{auth, config, policy};
 
 mod drain;
 mod endpoints;
+mod gateway;
 mod h2;
 pub mod http;
 pub mod limits;
 mod listener;
+mod process;
 mod signals;
 
 pub use drain::{Config as ShutdownConfig, Outcome, Steps};
-pub use endpoints::{Endpoint, health, init};
+pub use endpoints::{Endpoint, health, init, metrics, readiness};
+pub use gateway::{Gateway, Reload};
 pub use listener::BindError;
+pub use process::run;
 pub use signals::{Stop, watch};
 
 /// How often the memory of finished tasks is given back.
@@ -52,6 +57,21 @@ pub enum Error {
     /// The schemas of reflection cannot be read.
     #[error(transparent)]
     Reflection(#[from] grpc::ReflectionError),
+    /// The configuration does not fit a module.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// Keys, patterns or secrets of tokens are wrong.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
+    /// A namespace breaks a rule.
+    #[error(transparent)]
+    Policy(#[from] policy::Error),
+    /// `client.user_id_http_header` is no header name.
+    #[error("client.user_id_http_header is no header name")]
+    UserHeader(#[from] ::http::header::InvalidHeaderName),
+    /// `centripetal.grpc.api` without a key.
+    #[error("centripetal.grpc.api needs grpc_api.key")]
+    ApiWithoutKey,
     /// Something of the operating system, such as a signal.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -70,13 +90,28 @@ pub struct HttpListener {
     pub grpc: Option<Router>,
 }
 
+/// One gRPC listener to open.
+#[derive(Debug)]
+pub struct GrpcListener {
+    /// What the log calls it.
+    pub name: &'static str,
+    /// Host; empty for all interfaces.
+    pub host: String,
+    /// Port; 0 for any that is free.
+    pub port: u16,
+    /// A port that is taken stops the start; otherwise it is a warning, and there is no such listener.
+    pub required: bool,
+    /// What it serves.
+    pub router: Router,
+}
+
 /// What a server is made of.
 #[derive(Debug)]
 pub struct Parts<'a> {
     /// HTTP listeners; those without handlers are not opened.
     pub http: Vec<HttpListener>,
-    /// Services of the gRPC listener, when there is one.
-    pub grpc: Option<Router>,
+    /// gRPC listeners.
+    pub grpc: Vec<GrpcListener>,
     /// Section `centripetal.grpc`.
     pub grpc_config: &'a grpc::Config,
     /// Section `client`.
@@ -93,7 +128,7 @@ pub struct Parts<'a> {
 #[derive(Debug)]
 pub struct Server {
     http: Vec<(TcpListener, Arc<http::Site>)>,
-    grpc: Option<(TcpListener, Arc<h2::GrpcSite>)>,
+    grpc: Vec<(TcpListener, Arc<h2::GrpcSite>)>,
     health: Health,
     sessions: Tasks,
 }
@@ -107,17 +142,31 @@ impl Server {
         let config = parts.grpc_config;
         let http2 = http::Http2::from(config);
         let patience = parts.client.stale_close_delay;
-        let mut grpc = None;
-        if let Some(router) = parts.grpc {
-            let listener = listener::bind(&config.address, config.port).await?;
+        let mut grpc = Vec::new();
+        for GrpcListener {
+            name,
+            host,
+            port,
+            required,
+            router,
+        } in parts.grpc
+        {
+            let listener = match listener::bind(&host, port).await {
+                Ok(listener) => listener,
+                Err(error) if required => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, "no {name}: choose a port with centripetal.grpc.port");
+                    continue;
+                }
+            };
             let address = listener.local_addr()?;
-            tracing::info!("serving GRPC client service on {address}");
+            tracing::info!("serving {name} on {address}");
             let site = h2::GrpcSite {
                 router,
                 http2,
                 patience,
             };
-            grpc = Some((listener, Arc::new(site)));
+            grpc.push((listener, Arc::new(site)));
         }
         let mut http = Vec::new();
         for HttpListener {
@@ -161,15 +210,15 @@ impl Server {
             .collect()
     }
 
-    /// Address of the gRPC listener.
+    /// Addresses of the gRPC listeners that were opened, in the order given.
     ///
     /// # Errors
     /// When the system does not tell.
-    pub fn grpc_address(&self) -> io::Result<Option<SocketAddr>> {
+    pub fn grpc_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.grpc
-            .as_ref()
+            .iter()
             .map(|(listener, _)| listener.local_addr())
-            .transpose()
+            .collect()
     }
 
     /// Serves until told to stop, then ends everything within the grace period.
@@ -183,7 +232,7 @@ impl Server {
             let accept = listener::accept(listener, accepting.clone(), connections.clone(), serve);
             connections.spawn(accept);
         }
-        if let Some((listener, site)) = self.grpc {
+        for (listener, site) in self.grpc {
             let (tasks, token) = (connections.clone(), accepting.clone());
             let serve = move |socket, remote| {
                 h2::serve(socket, remote, site.clone(), tasks.clone(), token.clone())

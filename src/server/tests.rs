@@ -110,7 +110,7 @@ async fn start(most: usize, goodbye: impl FnOnce(Echo, Tasks) -> Steps) -> Runni
     let server = server.await.unwrap();
     let addresses = server.http_addresses().unwrap();
     assert_eq!(addresses.len(), 1, "a listener without handlers was opened");
-    let grpc = server.grpc_address().unwrap().unwrap();
+    let grpc = server.grpc_addresses().unwrap()[0];
     let (stop, steps) = (Stop::default(), goodbye(echo, sessions));
     let (mut done, wish) = (tokio::task::JoinSet::new(), stop.clone());
     done.spawn(async move { server.run(&wish, GRACE, steps).await });

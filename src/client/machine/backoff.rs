@@ -40,9 +40,7 @@ mod tests {
 
     #[test]
     fn span_doubles_with_every_failure() {
-        let longest: Vec<_> = (0..7)
-            .map(|n| SDK.delay(n, 1.0).as_millis())
-            .collect();
+        let longest: Vec<_> = (0..7).map(|n| SDK.delay(n, 1.0).as_millis()).collect();
         assert_eq!(longest, [1000, 1500, 2500, 4500, 8500, 16_500, 20_000]);
     }
 

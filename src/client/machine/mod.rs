@@ -340,7 +340,11 @@ impl Machine {
                 self.end(local::MESSAGE_TOO_LARGE, text, out);
             }
             0..3000 => {
-                let text = if reason.is_empty() { "transport closed" } else { reason };
+                let text = if reason.is_empty() {
+                    "transport closed"
+                } else {
+                    reason
+                };
                 self.reconnect(now, local::TRANSPORT_CLOSED, text, out);
             }
             _ if disconnect.reconnect() => {

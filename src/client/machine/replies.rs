@@ -46,13 +46,7 @@ impl Machine {
         }
     }
 
-    fn answered(
-        &mut self,
-        now: Instant,
-        purpose: Purpose,
-        body: ReplyBody,
-        out: &mut Vec<Effect>,
-    ) {
+    fn answered(&mut self, now: Instant, purpose: Purpose, body: ReplyBody, out: &mut Vec<Effect>) {
         match (purpose, body) {
             (purpose, ReplyBody::Error(error)) => {
                 self.refused(now, purpose, Error::Server(error), out);

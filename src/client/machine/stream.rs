@@ -178,7 +178,10 @@ mod tests {
             ],
             ..SubscribeResult::default()
         });
-        assert_eq!(publications.iter().map(|p| p.offset).collect::<Vec<_>>(), [5, 6]);
+        assert_eq!(
+            publications.iter().map(|p| p.offset).collect::<Vec<_>>(),
+            [5, 6]
+        );
         assert_eq!((told.missed, told.recovered), (2, true));
         assert_eq!(stream.recovery().map(|p| p.offset), Some(6));
     }

@@ -401,12 +401,7 @@ impl Machine {
     }
 
     /// Tells of an unsubscribe that the server did not confirm.
-    pub(super) fn unsubscribe_failed(
-        &mut self,
-        now: Instant,
-        error: Error,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn unsubscribe_failed(&mut self, now: Instant, error: Error, out: &mut Vec<Effect>) {
         out.push(Effect::Emit(Event::Error(error)));
         self.reconnect(now, local::UNSUBSCRIBE_ERROR, "unsubscribe error", out);
     }

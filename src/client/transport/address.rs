@@ -88,8 +88,16 @@ mod tests {
     fn ports_and_paths_have_defaults() {
         for (url, origin, path) in [
             ("grpc://h", "http://h:8001", "/proto.Centrifuge/Communicate"),
-            ("grpcs://h", "https://h:443", "/proto.Centrifuge/Communicate"),
-            ("grpc://[::1]:9", "http://[::1]:9", "/proto.Centrifuge/Communicate"),
+            (
+                "grpcs://h",
+                "https://h:443",
+                "/proto.Centrifuge/Communicate",
+            ),
+            (
+                "grpc://[::1]:9",
+                "http://[::1]:9",
+                "/proto.Centrifuge/Communicate",
+            ),
             ("ws://h", "ws://h:80", "/connection/websocket"),
             ("ws://h:8000/", "ws://h:8000", "/connection/websocket"),
             ("wss://h/other?x=1", "wss://h:443", "/other?x=1"),

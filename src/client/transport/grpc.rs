@@ -59,8 +59,7 @@ impl Grpc {
 
     pub(super) async fn open(self) -> Result<(GrpcSending, GrpcReceiving), Error> {
         let channel = self.endpoint.connect().await.map_err(Error::transport)?;
-        let mut calls = Calls::new(channel)
-            .max_decoding_message_size(self.message_size_limit);
+        let mut calls = Calls::new(channel).max_decoding_message_size(self.message_size_limit);
         calls.ready().await.map_err(Error::transport)?;
         let (commands, queue) = mpsc::channel(QUEUE);
         let request = Request::new(ReceiverStream::new(queue));

@@ -73,7 +73,9 @@ impl Network {
         message_size_limit: usize,
     ) -> Result<Self, BuildError> {
         match address.scheme {
-            Scheme::Grpc => grpc::Grpc::new(&address, authorities, message_size_limit).map(Self::Grpc),
+            Scheme::Grpc => {
+                grpc::Grpc::new(&address, authorities, message_size_limit).map(Self::Grpc)
+            }
             Scheme::WebSocket => {
                 websocket::WebSocket::new(address, authorities, message_size_limit)
                     .map(Self::WebSocket)

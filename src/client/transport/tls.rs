@@ -40,11 +40,17 @@ pub(super) fn grpc(authorities: Option<&Authorities>) -> Result<ClientTlsConfig,
 }
 
 /// TLS of a WebSocket.
-pub(super) fn websocket(authorities: Option<&Authorities>) -> Result<Arc<ClientConfig>, BuildError> {
+pub(super) fn websocket(
+    authorities: Option<&Authorities>,
+) -> Result<Arc<ClientConfig>, BuildError> {
     let mut roots = RootCertStore::empty();
     // Some systems have authorities nobody can parse; the others still count.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for certificate in authorities.map(certificates).transpose()?.unwrap_or_default() {
+    for certificate in authorities
+        .map(certificates)
+        .transpose()?
+        .unwrap_or_default()
+    {
         roots.add(certificate).map_err(unusable)?;
     }
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -58,9 +64,9 @@ pub(super) fn websocket(authorities: Option<&Authorities>) -> Result<Arc<ClientC
 fn certificates(authorities: &Authorities) -> Result<Vec<CertificateDer<'static>>, BuildError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&authorities.0).collect();
     match read {
-        Ok(certificates) if certificates.is_empty() => Err(unusable(
-            rustls::Error::General("no certificate in the file".to_owned()),
-        )),
+        Ok(certificates) if certificates.is_empty() => Err(unusable(rustls::Error::General(
+            "no certificate in the file".to_owned(),
+        ))),
         Ok(certificates) => Ok(certificates),
         Err(error) => Err(unusable(error)),
     }

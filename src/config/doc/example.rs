@@ -20,7 +20,10 @@ pub fn example() -> String {
         .collect();
     let mut page = HEAD.to_owned();
     // TOML wants plain keys of the top level before any table.
-    for row in rows.iter().filter(|row| !row.key.contains('.') && is_value(row)) {
+    for row in rows
+        .iter()
+        .filter(|row| !row.key.contains('.') && is_value(row))
+    {
         page.push('\n');
         option(&mut page, row, &row.key);
     }

@@ -32,7 +32,10 @@ fn the_example_uncommented_is_the_default_configuration() {
     assert_eq!(loaded.unknown, [""; 0]);
     assert_eq!(loaded.warnings, []);
     let default = Config::from_value(serde_json::json!({})).unwrap();
-    assert_eq!(crate::config::shown(&loaded.config), crate::config::shown(&default));
+    assert_eq!(
+        crate::config::shown(&loaded.config),
+        crate::config::shown(&default)
+    );
     assert!(lines.len() > 150);
 }
 

@@ -179,7 +179,12 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn section(&mut self, tables: Tables, place: &Place, raw: Option<&Value>) -> Map<String, Value> {
+    fn section(
+        &mut self,
+        tables: Tables,
+        place: &Place,
+        raw: Option<&Value>,
+    ) -> Map<String, Value> {
         let given = match raw {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(pairs)) => keys::fold(pairs),
@@ -250,11 +255,13 @@ impl Resolver<'_> {
         if convert::is_zero(&value) && !place.own {
             let default = convert::default(&field.kind);
             if !convert::is_zero(&default) {
-                self.warnings.push(Warning::zero_replaced(&place.path, field));
+                self.warnings
+                    .push(Warning::zero_replaced(&place.path, field));
             }
             return None;
         }
-        if matches!(field.kind, Kind::Duration(..)) && raw.is_number() && !convert::is_zero(&value) {
+        if matches!(field.kind, Kind::Duration(..)) && raw.is_number() && !convert::is_zero(&value)
+        {
             self.warnings.push(Warning::duration_as_number(&place.path));
         }
         Some(self.give(place, value))

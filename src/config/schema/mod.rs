@@ -63,7 +63,6 @@ table! {
     A centripetal       section(&[own::CENTRIPETAL])           "Options of Centripetal alone; the compatible server does not know them." [own];
 }
 
-
 /// The root as the walkers take it.
 pub const ROOT: Tables = &[ROOT_TABLE];
 

@@ -40,7 +40,7 @@ mod outlet;
 mod routes;
 mod status;
 
-pub use routes::{Health, ReflectionError, Routes, is_grpc, routes};
+pub use routes::{Health, ReflectionError, Routes, is_grpc, reflection, routes};
 
 const PATH: &str = "/proto.Centrifuge/Communicate";
 /// Longest wait until the peer has taken the end of a stream.

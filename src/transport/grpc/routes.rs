@@ -1,11 +1,13 @@
 //! What a gRPC listener answers: the stream, health, reflection, and more when given; everything else politely.
 
+use std::convert::Infallible;
+
 use axum::{Router, extract::Request, response::IntoResponse};
 use http::{StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
+use tonic::server::NamedService;
 use tonic_health::server::HealthReporter;
-
-use super::{Communicate, Serve};
+use tower::Service;
 
 /// Schemas of this crate, for reflection.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
@@ -50,9 +52,9 @@ impl Health {
 
 /// What to mount.
 #[derive(Debug)]
-pub struct Routes<S> {
-    /// The stream.
-    pub communicate: Communicate<S>,
+pub struct Routes<C> {
+    /// The stream: [`Communicate`](super::Communicate), usually behind the interceptor.
+    pub communicate: C,
     /// Health.
     pub health: Health,
     /// Also reflection.
@@ -65,18 +67,23 @@ pub struct Routes<S> {
 ///
 /// # Errors
 /// When the schemas for reflection are unreadable.
-pub fn routes<S: Serve>(parts: Routes<S>) -> Result<Router, ReflectionError> {
+pub fn routes<C>(parts: Routes<C>) -> Result<Router, ReflectionError>
+where
+    C: Service<::http::Request<tonic::body::Body>, Error = Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    C::Response: IntoResponse,
+    C::Future: Send + 'static,
+{
     use tonic_health::{pb::health_server::HealthServer, server::HealthService};
     let health = HealthService::from_health_reporter(parts.health.0);
     let mut routes =
         tonic::service::Routes::new(parts.communicate).add_service(HealthServer::new(health));
     if parts.reflection {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(ReflectionError)?;
-        routes = routes.add_service(reflection);
+        routes = routes.add_service(reflection()?);
     }
     let mut router = Router::new();
     if let Some(more) = parts.more {
@@ -86,6 +93,30 @@ pub fn routes<S: Serve>(parts: Routes<S>) -> Result<Router, ReflectionError> {
     Ok(router
         .merge(routes.into_axum_router().reset_fallback())
         .fallback(other))
+}
+
+/// The reflection service over all schemas of this crate.
+///
+/// # Errors
+/// When they are unreadable.
+pub fn reflection() -> Result<
+    impl Service<
+        ::http::Request<tonic::body::Body>,
+        Response = ::http::Response<tonic::body::Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + NamedService
+    + Clone
+    + Send
+    + Sync
+    + 'static,
+    ReflectionError,
+> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(ReflectionError)
 }
 
 /// A gRPC call nobody serves, or no gRPC at all. Such a request is read to its end before it is answered.

@@ -12,12 +12,21 @@ fn connects_and_tells_so() {
         ..Introduction::default()
     });
     bench.machine.connect(bench.now, &mut bench.effects);
-    assert_eq!((bench.opens(), bench.heard()), (1, vec!["connecting 0 connect called".to_owned()]));
+    assert_eq!(
+        (bench.opens(), bench.heard()),
+        (1, vec!["connecting 0 connect called".to_owned()])
+    );
     bench.open();
     let (id, connect) = bench.sent_connect();
     assert!(id > 0);
-    assert_eq!((connect.token.as_str(), connect.name.as_str()), ("secret", "tool"));
-    assert_eq!((connect.version.as_str(), &connect.data[..]), ("1", &b"{}"[..]));
+    assert_eq!(
+        (connect.token.as_str(), connect.name.as_str()),
+        ("secret", "tool")
+    );
+    assert_eq!(
+        (connect.version.as_str(), &connect.data[..]),
+        ("1", &b"{}"[..])
+    );
     bench.reply(id, ReplyBody::Connect(Box::default()));
     assert_eq!(bench.heard().last().unwrap(), "connected");
 }
@@ -53,7 +62,9 @@ fn success_resets_the_delay() {
     let mut bench = Bench::new();
     bench.machine.connect(bench.now, &mut bench.effects);
     for _ in 0..4 {
-        bench.machine.open_failed(bench.now, Error::Timeout, &mut bench.effects);
+        bench
+            .machine
+            .open_failed(bench.now, Error::Timeout, &mut bench.effects);
         bench.pass(20 * SECOND);
     }
     bench.open();
@@ -64,7 +75,11 @@ fn success_resets_the_delay() {
 
 #[test]
 fn other_connect_errors_are_final_and_keep_their_number() {
-    for error in [ClientError::PERMISSION_DENIED, ClientError::TOKEN_EXPIRED, ClientError::EXPIRED] {
+    for error in [
+        ClientError::PERMISSION_DENIED,
+        ClientError::TOKEN_EXPIRED,
+        ClientError::EXPIRED,
+    ] {
         let mut bench = Bench::new();
         bench.machine.connect(bench.now, &mut bench.effects);
         bench.open();
@@ -83,7 +98,13 @@ fn silent_server_is_given_up_after_the_answer_limit() {
     bench.open();
     bench.look();
     bench.pass(5 * SECOND);
-    assert_eq!((bench.heard(), bench.closes()), (vec!["failed: no answer in time".to_owned()], vec![Closing::Abrupt]));
+    assert_eq!(
+        (bench.heard(), bench.closes()),
+        (
+            vec!["failed: no answer in time".to_owned()],
+            vec![Closing::Abrupt]
+        )
+    );
     assert!(bench.next().is_some());
 }
 
@@ -101,7 +122,9 @@ fn slow_opening_is_given_up_after_its_limit() {
 
 #[test]
 fn reconnect_follows_the_ranges_of_codes() {
-    for code in [0, 1000, 1006, 3000, 3001, 3004, 3008, 3012, 3499, 4000, 4499, 5000] {
+    for code in [
+        0, 1000, 1006, 3000, 3001, 3004, 3008, 3012, 3499, 4000, 4499, 5000,
+    ] {
         let mut bench = Bench::new().connected();
         bench.lose(code);
         let told = if code < 3000 { 1 } else { code };
@@ -120,7 +143,10 @@ fn reconnect_follows_the_ranges_of_codes() {
 fn message_too_large_is_final() {
     let mut bench = Bench::new().connected();
     bench.lose(1009);
-    assert_eq!(bench.heard(), ["disconnected 3 message size limit exceeded"]);
+    assert_eq!(
+        bench.heard(),
+        ["disconnected 3 message size limit exceeded"]
+    );
 }
 
 #[test]
@@ -139,7 +165,10 @@ fn terminal_close_instead_of_a_connect_reply_ends_the_attempts() {
     bench.machine.connect(bench.now, &mut bench.effects);
     bench.open();
     bench.push("", PushBody::Disconnect(Disconnect::INVALID_TOKEN));
-    assert_eq!(bench.heard().last().unwrap(), "disconnected 3500 invalid token");
+    assert_eq!(
+        bench.heard().last().unwrap(),
+        "disconnected 3500 invalid token"
+    );
 }
 
 #[test]
@@ -148,20 +177,37 @@ fn close_instead_of_a_connect_reply_is_told_as_failure() {
     bench.machine.connect(bench.now, &mut bench.effects);
     bench.open();
     bench.lose(3001);
-    assert_eq!(bench.heard().last().unwrap(), "failed: server closed the connection: why (3001)");
+    assert_eq!(
+        bench.heard().last().unwrap(),
+        "failed: server closed the connection: why (3001)"
+    );
 }
 
 #[test]
 fn pings_are_answered_when_the_server_wants_it() {
     let mut bench = Bench::new();
-    bench.connect_with(ConnectResult { ping: 25, pong: true, ..ConnectResult::default() });
+    bench.connect_with(ConnectResult {
+        ping: 25,
+        pong: true,
+        ..ConnectResult::default()
+    });
     bench.look();
     bench.reply(0, ReplyBody::Ping);
     let sent: Vec<_> = bench.sent().into_iter().cloned().collect();
-    assert_eq!(sent, [Command { id: 0, request: Request::Pong }]);
+    assert_eq!(
+        sent,
+        [Command {
+            id: 0,
+            request: Request::Pong
+        }]
+    );
 
     let mut bench = Bench::new();
-    bench.connect_with(ConnectResult { ping: 25, pong: false, ..ConnectResult::default() });
+    bench.connect_with(ConnectResult {
+        ping: 25,
+        pong: false,
+        ..ConnectResult::default()
+    });
     bench.look();
     bench.reply(0, ReplyBody::Ping);
     assert!(bench.sent().is_empty());
@@ -170,12 +216,20 @@ fn pings_are_answered_when_the_server_wants_it() {
 #[test]
 fn silence_of_ping_and_ten_seconds_ends_the_connection() {
     let mut bench = Bench::new();
-    bench.connect_with(ConnectResult { ping: 25, pong: true, ..ConnectResult::default() });
+    bench.connect_with(ConnectResult {
+        ping: 25,
+        pong: true,
+        ..ConnectResult::default()
+    });
     bench.look();
     assert_eq!(bench.next(), Some(35 * SECOND));
     bench.pass(30 * SECOND);
     bench.publish("any", 1);
-    assert_eq!(bench.next(), Some(35 * SECOND), "any message is a sign of life");
+    assert_eq!(
+        bench.next(),
+        Some(35 * SECOND),
+        "any message is a sign of life"
+    );
     bench.pass(35 * SECOND);
     assert_eq!(bench.heard(), ["connecting 2 no ping"]);
 }
@@ -192,7 +246,10 @@ fn disconnect_is_polite_and_ends_everything() {
     bench.machine.disconnect(&mut bench.effects);
     assert_eq!(bench.closes(), [Closing::Polite]);
     assert_eq!(bench.heard(), ["disconnected 0 disconnect called"]);
-    assert!(matches!(bench.completed()[..], [(1, Err(Error::ConnectionLost))]));
+    assert!(matches!(
+        bench.completed()[..],
+        [(1, Err(Error::ConnectionLost))]
+    ));
     assert_eq!(bench.next(), None);
 }
 
@@ -230,14 +287,19 @@ fn calls_wait_for_the_connection_and_keep_their_order() {
 fn calls_fail_at_once_while_disconnected() {
     let mut bench = Bench::new();
     bench.call(1, Request::Presence("a".into()));
-    assert!(matches!(bench.completed()[..], [(1, Err(Error::NotConnected))]));
+    assert!(matches!(
+        bench.completed()[..],
+        [(1, Err(Error::NotConnected))]
+    ));
 }
 
 #[test]
 fn calls_run_out_of_time_while_waiting_and_while_sent() {
     let mut bench = Bench::new();
     bench.machine.connect(bench.now, &mut bench.effects);
-    bench.machine.open_failed(bench.now, Error::Timeout, &mut bench.effects);
+    bench
+        .machine
+        .open_failed(bench.now, Error::Timeout, &mut bench.effects);
     bench.call(1, Request::Presence("a".into()));
     bench.pass(5 * SECOND);
     assert!(matches!(bench.completed()[..], [(1, Err(Error::Timeout))]));
@@ -260,7 +322,10 @@ fn calls_in_flight_are_lost_with_the_connection_and_not_repeated() {
     let mut bench = Bench::new().connected();
     bench.call(1, Request::Presence("a".into()));
     bench.lose(0);
-    assert!(matches!(bench.completed()[..], [(1, Err(Error::ConnectionLost))]));
+    assert!(matches!(
+        bench.completed()[..],
+        [(1, Err(Error::ConnectionLost))]
+    ));
     bench.look();
     bench.call(2, Request::Presence("b".into()));
     bench.come_back();

@@ -60,7 +60,11 @@ impl Server {
     fn publication(&self, offset: u64) -> Arc<Publication> {
         Arc::new(Publication {
             offset,
-            epoch: if offset == 1 { self.epoch().into() } else { "".into() },
+            epoch: if offset == 1 {
+                self.epoch().into()
+            } else {
+                "".into()
+            },
             data: Bytes::from(format!("{} {offset}", self.epoch())),
             ..Publication::default()
         })
@@ -115,13 +119,18 @@ impl Server {
             return fresh;
         }
         if !(same && kept) {
-            return SubscribeResult { was_recovering: true, ..fresh };
+            return SubscribeResult {
+                was_recovering: true,
+                ..fresh
+            };
         }
         SubscribeResult {
             recovered: true,
             was_recovering: true,
             offset: request.offset,
-            publications: (request.offset + 1..=self.top).map(|n| self.publication(n)).collect(),
+            publications: (request.offset + 1..=self.top)
+                .map(|n| self.publication(n))
+                .collect(),
             ..fresh
         }
     }
@@ -142,7 +151,11 @@ impl Application {
                 let at = told.position.clone().expect("the server tracks positions");
                 let at = (at.epoch.as_str().to_owned(), at.offset);
                 if told.recovered {
-                    prop_assert_eq!(self.position.as_ref(), Some(&at), "recovered from elsewhere");
+                    prop_assert_eq!(
+                        self.position.as_ref(),
+                        Some(&at),
+                        "recovered from elsewhere"
+                    );
                 }
                 self.position = Some(at);
             }
@@ -171,7 +184,11 @@ impl World {
         let mut bench = Bench::new();
         bench.machine.connect(bench.now, &mut bench.effects);
         bench.subscribe("news", SubscribeOptions::new().recover());
-        Self { bench, server: Server::default(), application: Application::default() }
+        Self {
+            bench,
+            server: Server::default(),
+            application: Application::default(),
+        }
     }
 
     /// Carries out what the machine wants, as the driver does.
@@ -232,7 +249,8 @@ impl World {
             Step::Unsubscribe => {
                 if self.server.subscribed {
                     self.server.subscribed = false;
-                    self.server.push(PushBody::Unsubscribe(Unsubscribe::INSUFFICIENT_STATE));
+                    self.server
+                        .push(PushBody::Unsubscribe(Unsubscribe::INSUFFICIENT_STATE));
                 }
             }
         }

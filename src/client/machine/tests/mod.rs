@@ -10,9 +10,7 @@ use super::{
 };
 use crate::{
     client::{Error, Event, Subscribed},
-    model::{
-        Channel, ClientError, Disconnect, Publication, Secret, StreamPosition, Unsubscribe,
-    },
+    model::{Channel, ClientError, Disconnect, Publication, Secret, StreamPosition, Unsubscribe},
     protocol::{
         Command, ConnectRequest, ConnectResult, Push, PushBody, RefreshResult, Reply, ReplyBody,
         Request, SubRefreshResult, SubscribePush, SubscribeRequest, SubscribeResult,
@@ -277,7 +275,9 @@ fn text(event: &SubscriptionEvent) -> String {
             let offset = position.as_ref().map(|p| p.offset);
             format!("subscribed {offset:?} {was_recovering} {recovered} {missed}")
         }
-        SubscriptionEvent::Publication(publication) => format!("publication {}", publication.offset),
+        SubscriptionEvent::Publication(publication) => {
+            format!("publication {}", publication.offset)
+        }
         SubscriptionEvent::Join(info) => format!("join {}", info.user),
         SubscriptionEvent::Leave(info) => format!("leave {}", info.user),
         SubscriptionEvent::Unsubscribed { code, reason } => format!("unsubscribed {code} {reason}"),

@@ -8,7 +8,10 @@ fn failed() -> TokenError {
 
 fn connected_for(ttl: u32) -> Bench {
     let mut bench = Bench::with_token_source();
-    bench.connect_with(ConnectResult { ttl: Some(ttl), ..ConnectResult::default() });
+    bench.connect_with(ConnectResult {
+        ttl: Some(ttl),
+        ..ConnectResult::default()
+    });
     bench.look();
     bench
 }
@@ -18,16 +21,28 @@ fn subscribed_for_a_minute() -> (Bench, SubscriptionId) {
     let mut bench = Bench::with_token_source().connected();
     let id = bench.subscribe("news", SubscribeOptions::new().token("old"));
     let (command, _) = bench.sent_subscribe();
-    bench.reply(command, subscribed(SubscribeResult { ttl: Some(60), ..SubscribeResult::default() }));
+    bench.reply(
+        command,
+        subscribed(SubscribeResult {
+            ttl: Some(60),
+            ..SubscribeResult::default()
+        }),
+    );
     bench.look();
     (bench, id)
 }
 
 #[test]
 fn first_token_is_fetched_before_the_transport_is_opened() {
-    let mut bench = Bench::with(Introduction { token_source: true, ..Introduction::default() });
+    let mut bench = Bench::with(Introduction {
+        token_source: true,
+        ..Introduction::default()
+    });
     bench.machine.connect(bench.now, &mut bench.effects);
-    assert_eq!((bench.opens(), bench.tickets()[0].1.clone()), (0, TokenRequest::Connection));
+    assert_eq!(
+        (bench.opens(), bench.tickets()[0].1.clone()),
+        (0, TokenRequest::Connection)
+    );
     let ticket = bench.ticket();
     bench.token(ticket, Ok("fresh"));
     assert_eq!(bench.opens(), 1);
@@ -37,7 +52,10 @@ fn first_token_is_fetched_before_the_transport_is_opened() {
 
 #[test]
 fn failing_source_is_asked_again_after_the_back_off() {
-    let mut bench = Bench::with(Introduction { token_source: true, ..Introduction::default() });
+    let mut bench = Bench::with(Introduction {
+        token_source: true,
+        ..Introduction::default()
+    });
     bench.machine.connect(bench.now, &mut bench.effects);
     let ticket = bench.ticket();
     bench.token(ticket, Err(failed()));
@@ -50,7 +68,10 @@ fn failing_source_is_asked_again_after_the_back_off() {
 #[test]
 fn refusing_source_ends_the_attempts() {
     for answer in [Err(TokenError::Unauthorized), Ok("")] {
-        let mut bench = Bench::with(Introduction { token_source: true, ..Introduction::default() });
+        let mut bench = Bench::with(Introduction {
+            token_source: true,
+            ..Introduction::default()
+        });
         bench.machine.connect(bench.now, &mut bench.effects);
         let ticket = bench.ticket();
         bench.token(ticket, answer);
@@ -60,7 +81,10 @@ fn refusing_source_ends_the_attempts() {
 
 #[test]
 fn late_token_of_an_abandoned_attempt_is_ignored() {
-    let mut bench = Bench::with(Introduction { token_source: true, ..Introduction::default() });
+    let mut bench = Bench::with(Introduction {
+        token_source: true,
+        ..Introduction::default()
+    });
     bench.machine.connect(bench.now, &mut bench.effects);
     let ticket = bench.ticket();
     bench.machine.disconnect(&mut bench.effects);
@@ -97,7 +121,11 @@ fn expired_connection_is_replaced_on_3005() {
     bench.lose(3001);
     bench.look();
     bench.pass(20 * SECOND);
-    assert_eq!((bench.tickets().len(), bench.opens()), (0, 1), "the token is still good");
+    assert_eq!(
+        (bench.tickets().len(), bench.opens()),
+        (0, 1),
+        "the token is still good"
+    );
 }
 
 #[test]
@@ -112,7 +140,10 @@ fn token_is_renewed_shortly_before_it_ends() {
 #[test]
 fn without_a_source_nothing_is_renewed() {
     let mut bench = Bench::new();
-    bench.connect_with(ConnectResult { ttl: Some(60), ..ConnectResult::default() });
+    bench.connect_with(ConnectResult {
+        ttl: Some(60),
+        ..ConnectResult::default()
+    });
     assert_eq!(bench.next(), None);
 }
 
@@ -127,7 +158,13 @@ fn renewed_token_is_sent_and_its_life_followed() {
         _ => None,
     });
     assert_eq!(token, "second");
-    bench.reply(id, ReplyBody::Refresh(RefreshResult { ttl: Some(100), ..RefreshResult::default() }));
+    bench.reply(
+        id,
+        ReplyBody::Refresh(RefreshResult {
+            ttl: Some(100),
+            ..RefreshResult::default()
+        }),
+    );
     assert_eq!(bench.next(), Some(90 * SECOND));
     bench.lose(0);
     bench.pass(20 * SECOND);
@@ -151,7 +188,10 @@ fn failed_renewal_is_repeated_after_five_to_ten_seconds() {
 #[test]
 fn refused_renewal_is_retried_if_temporary_and_final_otherwise() {
     for (error, heard) in [
-        (ClientError::INTERNAL, "failed: error 100: internal server error"),
+        (
+            ClientError::INTERNAL,
+            "failed: error 100: internal server error",
+        ),
         (ClientError::EXPIRED, "disconnected 110 expired"),
     ] {
         let mut bench = connected_for(60);
@@ -177,7 +217,10 @@ fn refresh_push_moves_the_renewal() {
 fn subscription_token_is_fetched_when_asked_for() {
     let mut bench = Bench::with_token_source().connected();
     let id = bench.subscribe("$news", SubscribeOptions::new().token_from_source());
-    assert_eq!(bench.tickets()[0].1, TokenRequest::Subscription("$news".into()));
+    assert_eq!(
+        bench.tickets()[0].1,
+        TokenRequest::Subscription("$news".into())
+    );
     let ticket = bench.ticket();
     bench.token(ticket, Err(failed()));
     assert_eq!(bench.told(id), ["failed: no token"]);
@@ -228,16 +271,30 @@ fn subscription_is_renewed_in_time() {
         Request::SubRefresh(refresh) => Some(refresh),
         _ => None,
     });
-    assert_eq!((request.channel.as_str(), request.token.as_str()), ("news", "new"));
-    bench.reply(id, ReplyBody::SubRefresh(SubRefreshResult { ttl: Some(20) }));
+    assert_eq!(
+        (request.channel.as_str(), request.token.as_str()),
+        ("news", "new")
+    );
+    bench.reply(
+        id,
+        ReplyBody::SubRefresh(SubRefreshResult { ttl: Some(20) }),
+    );
     assert_eq!(bench.next(), Some(18 * SECOND));
 }
 
 #[test]
 fn refused_renewal_of_a_subscription_is_retried_if_temporary_and_final_otherwise() {
     for (error, told, sent) in [
-        (ClientError::INTERNAL, "failed: error 100: internal server error", 0),
-        (ClientError::PERMISSION_DENIED, "unsubscribed 103 permission denied", 1),
+        (
+            ClientError::INTERNAL,
+            "failed: error 100: internal server error",
+            0,
+        ),
+        (
+            ClientError::PERMISSION_DENIED,
+            "unsubscribed 103 permission denied",
+            1,
+        ),
     ] {
         let (mut bench, id) = subscribed_for_a_minute();
         bench.pass(54 * SECOND);
@@ -247,7 +304,11 @@ fn refused_renewal_of_a_subscription_is_retried_if_temporary_and_final_otherwise
         bench.look();
         bench.refuse(command, error);
         assert_eq!(bench.told(id), [told]);
-        assert_eq!(bench.sent().len(), sent, "the server is told when this side ends it");
+        assert_eq!(
+            bench.sent().len(),
+            sent,
+            "the server is told when this side ends it"
+        );
     }
 }
 
