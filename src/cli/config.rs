@@ -148,9 +148,8 @@ fn check(arguments: &ArgMatches, context: &mut Context<'_>) -> Result<(), Failur
         .config
         .validate()
         .map_err(|error| Failure::new(format!("error validating config: {error}")))?;
-    if arguments.get_flag("strict") && !loaded.unknown.is_empty() {
-        let keys = loaded.unknown.join(", ");
-        return Err(Failure::new(format!("unknown keys in config: {keys}")));
+    if arguments.get_flag("strict") {
+        loaded.refuse_unknown().map_err(Failure::new)?;
     }
     Ok(())
 }
@@ -177,9 +176,10 @@ fn create(context: &Context<'_>, path: &Path, text: &str) -> Result<(), Failure>
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let named = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            failed(format!("{} exists already and is left as it is", path.display()))
-        }
+        std::io::ErrorKind::AlreadyExists => failed(format!(
+            "{} exists already and is left as it is",
+            path.display()
+        )),
         _ => failed(format!("cannot write {}: {error}", path.display())),
     };
     let mut file = options.open(context.directory.join(path)).map_err(named)?;
@@ -192,7 +192,10 @@ fn explain(arguments: &ArgMatches, context: &mut Context<'_>) -> Result<(), Fail
     if let Some(name) = section
         && !sections.contains(&name)
     {
-        return Err(failed(format!("no section {name}; there are: {}", sections.join(", "))));
+        return Err(failed(format!(
+            "no section {name}; there are: {}",
+            sections.join(", ")
+        )));
     }
     if arguments.get_flag("list") {
         for name in sections {
@@ -203,7 +206,10 @@ fn explain(arguments: &ArgMatches, context: &mut Context<'_>) -> Result<(), Fail
     } else if arguments.get_flag("markdown") {
         context.out.write_all(doc::markdown(section).as_bytes())?;
     } else {
-        let port = arguments.get_one::<u16>("port").copied().unwrap_or_default();
+        let port = arguments
+            .get_one::<u16>("port")
+            .copied()
+            .unwrap_or_default();
         let page = bytes::Bytes::from(doc::html(section));
         return http::serve(context, ("127.0.0.1", port), move |_| {
             http::Answer::ok("text/html; charset=utf-8", page.clone())

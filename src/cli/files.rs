@@ -45,13 +45,19 @@ pub(super) const SERVE: Command = Command {
         let text = |name| arguments.get_one::<String>(name).map_or("", String::as_str);
         let folder = context.directory.join(text("dir"));
         if !folder.is_dir() {
-            return Err(Failure::new(format!("error: {} is no folder", folder.display())));
+            return Err(Failure::new(format!(
+                "error: {} is no folder",
+                folder.display()
+            )));
         }
         let host = match text("address") {
             "" => "0.0.0.0",
             host => host,
         };
-        let port = arguments.get_one::<u16>("port").copied().unwrap_or_default();
+        let port = arguments
+            .get_one::<u16>("port")
+            .copied()
+            .unwrap_or_default();
         http::serve(context, (host, port), move |path| file(&folder, path))
     },
 };
@@ -67,7 +73,9 @@ fn file(folder: &Path, path: &str) -> Answer {
         wanted.push("index.html");
     }
     // A link may lead out of the folder.
-    let real = folder.canonicalize().and_then(|root| Ok((root, wanted.canonicalize()?)));
+    let real = folder
+        .canonicalize()
+        .and_then(|root| Ok((root, wanted.canonicalize()?)));
     match real {
         Ok((root, wanted)) if wanted.starts_with(&root) => match std::fs::read(&wanted) {
             Ok(content) => Answer::ok(content_type(&wanted), Bytes::from(content)),
@@ -100,7 +108,9 @@ fn decoded(path: &str) -> Option<String> {
             bytes.push(*byte);
         }
     }
-    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+    String::from_utf8(bytes)
+        .ok()
+        .filter(|text| !text.contains('\0'))
 }
 
 fn content_type(path: &Path) -> &'static str {
@@ -141,9 +151,19 @@ mod tests {
             let answer = file(&site, path);
             (answer.status.as_u16(), answer.content_type, answer.body)
         };
-        assert_eq!(body("/"), (200, "text/html; charset=utf-8", Bytes::from("home")));
+        assert_eq!(
+            body("/"),
+            (200, "text/html; charset=utf-8", Bytes::from("home"))
+        );
         assert_eq!(body("/sub/a%20b.js").1, "text/javascript; charset=utf-8");
-        for path in ["/nosuch", "/../secret", "/%2e%2e/secret", "/sub/../../secret", "/%zz", "/%00"] {
+        for path in [
+            "/nosuch",
+            "/../secret",
+            "/%2e%2e/secret",
+            "/sub/../../secret",
+            "/%zz",
+            "/%00",
+        ] {
             assert_eq!(body(path).0, 404, "{path}");
         }
         std::fs::remove_dir_all(folder).unwrap();

@@ -1,6 +1,6 @@
 //! A small local web server for the commands that show something in a browser.
 
-use std::{convert::Infallible, io::Write as _, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -44,7 +44,11 @@ pub(super) fn serve(
 ) -> Result<(), Failure> {
     block_on(async {
         let listener = TcpListener::bind(address).await?;
-        writeln!(context.out, "serving on http://{}/ — stop with Ctrl-C", listener.local_addr()?)?;
+        writeln!(
+            context.out,
+            "serving on http://{}/ — stop with Ctrl-C",
+            listener.local_addr()?
+        )?;
         context.out.flush()?;
         let stop = async {
             // Without a signal handler there is nothing to wait for.

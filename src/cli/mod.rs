@@ -119,7 +119,10 @@ pub fn run(invocation: &Invocation, out: &mut dyn Write, serve: Serve<'_>) -> u8
 }
 
 fn start(matches: &ArgMatches, invocation: &Invocation) -> Start {
-    let path = matches.get_one::<String>("config").cloned().unwrap_or_default();
+    let path = matches
+        .get_one::<String>("config")
+        .cloned()
+        .unwrap_or_default();
     let sources = Sources {
         directory: invocation.directory.clone(),
         file: File::Path(path.into()),
@@ -147,7 +150,9 @@ fn explain(answer: &clap::Error, out: &mut dyn Write) -> u8 {
 /// The whole command line.
 fn parser() -> clap::Command {
     clap::Command::new("centripetal")
-        .about("Real-time gateway: publish from your backend, receive on gRPC streams and WebSockets")
+        .about(
+            "Real-time gateway: publish from your backend, receive on gRPC streams and WebSockets",
+        )
         .after_help(EXAMPLES)
         .override_usage("centripetal [FLAGS]\n       centripetal <COMMAND> [FLAGS]")
         .subcommand_negates_reqs(true)
@@ -202,7 +207,9 @@ const COMPLETION: Command = Command {
     arguments: || {
         clap::Command::new("completion")
             .about("Print a script that completes commands and flags")
-            .after_help("Example:\n  centripetal completion bash > /etc/bash_completion.d/centripetal")
+            .after_help(
+                "Example:\n  centripetal completion bash > /etc/bash_completion.d/centripetal",
+            )
             .arg(
                 clap::Arg::new("shell")
                     .required(true)

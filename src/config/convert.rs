@@ -300,7 +300,11 @@ mod tests {
             (TEXTS, json!("a,b c"), json!(["a,b c"])),
             (TEXTS, json!([1, "x", null]), json!(["1", "x", ""])),
             (Kind::Map, json!({"X-A": "v"}), json!({"x-a": "v"})),
-            (Kind::Map, json!([{"key": "X-A.b", "value": "v"}]), json!({"X-A.b": "v"})),
+            (
+                Kind::Map,
+                json!([{"key": "X-A.b", "value": "v"}]),
+                json!({"X-A.b": "v"}),
+            ),
         ] {
             assert_eq!(from_file(&kind, &raw, false), Ok(Some(expected)), "{raw}");
         }
@@ -334,7 +338,10 @@ mod tests {
             (Kind::Map, json!({"a": 1})),
             (Kind::Map, json!("a")),
             (Kind::Map, json!([{"key": "a"}])),
-            (Kind::Map, json!([{"key": "a", "value": ""}, {"key": "a", "value": ""}])),
+            (
+                Kind::Map,
+                json!([{"key": "a", "value": ""}, {"key": "a", "value": ""}]),
+            ),
         ] {
             assert!(from_file(&kind, &raw, false).is_err(), "{raw}");
         }

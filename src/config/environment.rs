@@ -17,7 +17,9 @@ impl Environment {
     pub fn process() -> Self {
         Self(
             std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(name, value)| {
+                    Some((name.into_string().ok()?, value.into_string().ok()?))
+                })
                 .collect(),
         )
     }
@@ -65,9 +67,7 @@ impl fmt::Debug for Environment {
 /// `KEY=value`, `export KEY=value`, `KEY="value"`, `KEY='value'`; a note begins with `#`.
 fn assignment(line: &str) -> Option<(String, String)> {
     let line = line.trim();
-    let line = line
-        .strip_prefix("export ")
-        .map_or(line, str::trim_start);
+    let line = line.strip_prefix("export ").map_or(line, str::trim_start);
     let (name, value) = line.split_once('=')?;
     let name = name.trim();
     let plain = !name.is_empty()
@@ -78,7 +78,10 @@ fn assignment(line: &str) -> Option<(String, String)> {
 }
 
 fn unquoted(value: &str) -> String {
-    if let Some((inside, _)) = value.strip_prefix('\'').and_then(|rest| rest.split_once('\'')) {
+    if let Some((inside, _)) = value
+        .strip_prefix('\'')
+        .and_then(|rest| rest.split_once('\''))
+    {
         return inside.to_owned();
     }
     if let Some(rest) = value.strip_prefix('"') {

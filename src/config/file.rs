@@ -200,7 +200,10 @@ mod tests {
     fn the_three_formats_say_the_same() {
         let expected = json!({"log": {"level": "debug"}, "list": [{"a": 1, "b": 1.5, "c": true}]});
         for (format, text) in [
-            (Format::Json, r#"{"log":{"level":"debug"},"list":[{"a":1,"b":1.5,"c":true}]}"#),
+            (
+                Format::Json,
+                r#"{"log":{"level":"debug"},"list":[{"a":1,"b":1.5,"c":true}]}"#,
+            ),
             (
                 Format::Yaml,
                 "log:\n  level: debug\nlist:\n  - a: 1\n    b: 1.5\n    c: true\n",
@@ -225,7 +228,11 @@ mod tests {
 
     #[test]
     fn an_empty_configuration_is_one_of_its_own() {
-        for (format, text) in [(Format::Json, "null"), (Format::Yaml, ""), (Format::Toml, "")] {
+        for (format, text) in [
+            (Format::Json, "null"),
+            (Format::Yaml, ""),
+            (Format::Toml, ""),
+        ] {
             assert_eq!(format.parse(text).unwrap(), json!({}), "{format:?}");
         }
     }

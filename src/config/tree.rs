@@ -23,7 +23,8 @@ impl<'a> Section<'a> {
     /// The value at a dotted path below this section.
     pub(super) fn get(&self, path: &str) -> &'a Value {
         const NOTHING: &Value = &Value::Null;
-        path.split('.').fold(self.0, |at, key| at.get(key).unwrap_or(NOTHING))
+        path.split('.')
+            .fold(self.0, |at, key| at.get(key).unwrap_or(NOTHING))
     }
 
     pub(super) fn section(&self, path: &str) -> Self {
@@ -48,7 +49,11 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn texts(&self, path: &str) -> impl Iterator<Item = &'a str> {
-        self.get(path).as_array().into_iter().flatten().filter_map(Value::as_str)
+        self.get(path)
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
     }
 
     pub(super) fn entries(&self, path: &str) -> impl Iterator<Item = Self> {
@@ -111,11 +116,7 @@ pub(super) struct Leaf<'a> {
 }
 
 /// Calls `visit` with every option of the tree, entries of lists included, and its key.
-pub(super) fn leaves<'a>(
-    tables: Tables,
-    tree: &'a Value,
-    visit: &mut dyn FnMut(&str, Leaf<'a>),
-) {
+pub(super) fn leaves<'a>(tables: Tables, tree: &'a Value, visit: &mut dyn FnMut(&str, Leaf<'a>)) {
     descend(tables, tree, ("", None), visit);
 }
 
@@ -138,7 +139,14 @@ fn descend<'a>(
                     descend(inner, entry, (&path, Some(field)), visit);
                 }
             }
-            _ => visit(&path, Leaf { field, parent, value }),
+            _ => visit(
+                &path,
+                Leaf {
+                    field,
+                    parent,
+                    value,
+                },
+            ),
         }
     }
 }

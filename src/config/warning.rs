@@ -59,7 +59,11 @@ impl Warning {
 
     pub(super) fn two_prefixes(own: &str, compatible: &str) -> Self {
         let hint = format!("the value of {own} is used, {compatible} is ignored");
-        Self::of_variable("two variables set one key to different values", own, Some(hint))
+        Self::of_variable(
+            "two variables set one key to different values",
+            own,
+            Some(hint),
+        )
     }
 
     pub(super) fn service_link(name: &str) -> Self {
@@ -72,7 +76,11 @@ impl Warning {
 
     pub(super) fn equal_variables(list: &str, one: &str, other: &str) -> Self {
         let hint = format!("{one} and {other} both receive the values of these variables");
-        Self::of_key("names of two entries are equal as variables", list, Some(hint))
+        Self::of_key(
+            "names of two entries are equal as variables",
+            list,
+            Some(hint),
+        )
     }
 
     pub(super) fn zero_replaced(key: &str, field: &Field) -> Self {
@@ -85,7 +93,9 @@ impl Warning {
         Self::of_key(
             "zero in the configuration file counts as not set",
             key,
-            Some(format!("{default} is used; only an environment variable can set zero")),
+            Some(format!(
+                "{default} is used; only an environment variable can set zero"
+            )),
         )
     }
 
@@ -102,7 +112,11 @@ impl Warning {
     }
 
     pub(super) fn partly(key: &str, what: &str) -> Self {
-        Self::of_key("option works only in part in this version", key, Some(what.to_owned()))
+        Self::of_key(
+            "option works only in part in this version",
+            key,
+            Some(what.to_owned()),
+        )
     }
 
     pub(super) fn missing_file() -> Self {

@@ -10,11 +10,7 @@ use tracing::{
     level_filters::LevelFilter,
     span,
 };
-use tracing_subscriber::{
-    Layer,
-    layer::Context,
-    registry::LookupSpan,
-};
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{Level, queue::Queue};
 use crate::model::Now;
@@ -72,7 +68,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
         })
     }
 
-    fn on_new_span(&self, attributes: &span::Attributes<'_>, id: &span::Id, context: Context<'_, S>) {
+    fn on_new_span(
+        &self,
+        attributes: &span::Attributes<'_>,
+        id: &span::Id,
+        context: Context<'_, S>,
+    ) {
         if let Some(span) = context.span(id) {
             let mut fields = Fields::default();
             attributes.record(&mut fields);
@@ -145,7 +146,9 @@ impl Fields {
 
     fn add(&mut self, field: &Field, value: Value) {
         if field.name() == "message" {
-            self.message = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            self.message = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
         } else {
             // `r#type` is written by whom a keyword stands in the way.
             let name = field.name().trim_start_matches("r#");
@@ -251,4 +254,3 @@ pub(super) fn fatal_line(message: &str, error: &str) -> String {
     };
     json(Level::Fatal, fields, now())
 }
-

@@ -153,7 +153,10 @@ impl DroppedLines {
 /// The file cannot be opened, or logs are set up already.
 pub fn init(config: &Config) -> Result<Guard, Error> {
     let (style, output): (Style, Box<dyn io::Write + Send>) = if !config.file.is_empty() {
-        let opened = OpenOptions::new().append(true).create(true).open(&config.file);
+        let opened = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&config.file);
         let file = opened.map_err(|why| Error::File {
             path: config.file.clone(),
             why,
@@ -168,7 +171,12 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
     let lines = Lines::new(config.level, style, Arc::clone(&queue));
     let subscriber = tracing_subscriber::registry().with(lines);
     match tracing::subscriber::set_global_default(subscriber) {
-        Ok(()) => Ok(Guard { queue }),
+        Ok(()) => {
+            if let Some(complaint) = config.complaint() {
+                tracing::warn!("{complaint}");
+            }
+            Ok(Guard { queue })
+        }
         Err(_already_set) => {
             queue.close();
             Err(Error::Twice)

@@ -28,12 +28,14 @@ fn written(level: Level, style: Style, events: impl FnOnce()) -> String {
     let subscriber = tracing_subscriber::registry().with(lines);
     tracing::subscriber::with_default(subscriber, events);
     queue.close();
-    let text = String::from_utf8(output.0.lock().clone()).unwrap();
-    text
+    let bytes = output.0.lock().clone();
+    String::from_utf8(bytes).unwrap()
 }
 
 fn parsed(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 fn one_of_each() {
@@ -48,7 +50,13 @@ fn one_of_each() {
 #[test]
 fn a_json_line_has_the_fields_in_order() {
     let text = written(Level::Info, Style::Json, || {
-        info!(pid = 1, engine = "memory", ok = true, "starting {}", "Centripetal");
+        info!(
+            pid = 1,
+            engine = "memory",
+            ok = true,
+            "starting {}",
+            "Centripetal"
+        );
     });
     let line = &parsed(&text)[0];
     let keys: Vec<&String> = line.as_object().unwrap().keys().collect();
@@ -74,7 +82,10 @@ fn each_level_includes_the_more_severe_ones() {
         (Level::None, ""),
     ] {
         let lines = parsed(&written(level, Style::Json, one_of_each));
-        let levels: Vec<&str> = lines.iter().map(|line| line["level"].as_str().unwrap()).collect();
+        let levels: Vec<&str> = lines
+            .iter()
+            .map(|line| line["level"].as_str().unwrap())
+            .collect();
         assert_eq!(levels.join(" "), expected, "{level:?}");
     }
 }
@@ -105,10 +116,18 @@ fn other_crates_speak_from_warn_up() {
 #[test]
 fn a_terminal_gets_text_without_the_controls_of_others() {
     let text = written(Level::Info, Style::Terminal, || {
-        info!(path = "/a", reason = "two words", name = "\x1b[2J", "serving");
+        info!(
+            path = "/a",
+            reason = "two words",
+            name = "\x1b[2J",
+            "serving"
+        );
     });
     assert!(text.contains("[INF]") && text.contains("serving"), "{text}");
-    assert!(text.contains("/a") && text.contains("\"two words\""), "{text}");
+    assert!(
+        text.contains("/a") && text.contains("\"two words\""),
+        "{text}"
+    );
     assert!(!text.contains("\x1b[2J"), "{text:?}");
     assert_eq!(text.lines().count(), 1);
 }
@@ -120,14 +139,18 @@ fn an_unknown_level_is_info_with_a_complaint() {
     };
     let odd = config("odd");
     assert_eq!(odd.level, Level::Info);
-    assert_eq!(odd.complaint().unwrap(), "unknown log level odd, defaulting to INFO");
+    assert_eq!(
+        odd.complaint().unwrap(),
+        "unknown log level odd, defaulting to INFO"
+    );
     assert_eq!(config("WARN").level, Level::Warn);
     assert_eq!(config("WARN").complaint(), None);
 }
 
 #[test]
 fn an_early_fatal_line_is_json() {
-    let line: Value = serde_json::from_str(&lines::fatal_line("error getting config", "no")).unwrap();
+    let line: Value =
+        serde_json::from_str(&lines::fatal_line("error getting config", "no")).unwrap();
     assert_eq!(line["level"], "fatal");
     assert_eq!(line["error"], "no");
     assert_eq!(line["message"], "error getting config");

@@ -1,6 +1,8 @@
 //! Channels, namespaces, RPC namespaces (config.md 9: namespaces, history, recovery, delta, payload, patterns).
 
-use super::{Checked, Invalid, NAME_PATTERN, Section, broken, is_name, map, one_of, pattern, proxy, repeated};
+use super::{
+    Checked, Invalid, NAME_PATTERN, Section, broken, is_name, map, one_of, pattern, proxy, repeated,
+};
 use crate::config::value::format_duration;
 
 const SECOND: i64 = 1_000_000_000;
@@ -8,8 +10,11 @@ const DATA_FORMATS: [&str; 4] = ["", "json", "json_object", "binary"];
 
 pub(super) fn check(root: Section<'_>) -> Checked {
     let channel = root.section("channel");
-    whole_seconds("channel.history_meta_ttl", channel.nanos("history_meta_ttl"))
-        .map_err(|invalid| Invalid::new(format!("in {}", invalid.0)))?;
+    whole_seconds(
+        "channel.history_meta_ttl",
+        channel.nanos("history_meta_ttl"),
+    )
+    .map_err(|invalid| Invalid::new(format!("in {}", invalid.0)))?;
     one_of(
         "channel.publication_data_format",
         channel.text("publication_data_format"),
@@ -21,7 +26,11 @@ pub(super) fn check(root: Section<'_>) -> Checked {
         named(name).map_err(|invalid| invalid.at(&place))?;
         options(root, namespace).map_err(|invalid| invalid.at(&place))?;
     }
-    if let Some(name) = repeated(channel.entries("namespaces").map(|entry| entry.text("name"))) {
+    if let Some(name) = repeated(
+        channel
+            .entries("namespaces")
+            .map(|entry| entry.text("name")),
+    ) {
         return broken(format!("namespace name must be unique: {name}"));
     }
     options(root, channel.section("without_namespace"))

@@ -10,7 +10,10 @@ pub(super) fn check(root: Section<'_>) -> Checked {
     pings(client)?;
     token(client.section("token"), "client.token")?;
     if client.on("subscription_token.enabled") {
-        token(client.section("subscription_token"), "client.subscription_token")?;
+        token(
+            client.section("subscription_token"),
+            "client.subscription_token",
+        )?;
     }
     for origin in client.texts("allowed_origins") {
         globset::GlobBuilder::new(origin)
@@ -37,7 +40,10 @@ fn pings(client: Section<'_>) -> Checked {
 
 fn token(token: Section<'_>, place: &str) -> Checked {
     let claim = token.text("user_id_claim");
-    if !claim.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_') {
+    if !claim
+        .bytes()
+        .all(|byte| byte.is_ascii_alphabetic() || byte == b'_')
+    {
         return broken(format!(
             "invalid token custom user ID claim: {claim}, must match ^[a-zA-Z_]+$ regular expression"
         ));
@@ -52,8 +58,9 @@ fn token(token: Section<'_>, place: &str) -> Checked {
                 "in {place}: can not use both {name} and {name}_regex, configure only one of them"
             ));
         }
-        pattern(text)
-            .map_err(|error| Invalid::new(format!("in {place}: error compiling {name}_regex: {error}")))?;
+        pattern(text).map_err(|error| {
+            Invalid::new(format!("in {place}: error compiling {name}_regex: {error}"))
+        })?;
     }
     Ok(())
 }
@@ -65,18 +72,25 @@ fn personal_channel(root: Section<'_>) -> Checked {
     }
     let name = personal.text("personal_channel_namespace");
     let (options, place) = if name.is_empty() {
-        (root.section("channel.without_namespace"), "on top level".to_owned())
+        (
+            root.section("channel.without_namespace"),
+            "on top level".to_owned(),
+        )
     } else {
         let found = root
             .entries("channel.namespaces")
             .find(|namespace| namespace.text("name") == name);
         let Some(namespace) = found else {
-            return broken(format!("namespace for user personal channel not found: {name}"));
+            return broken(format!(
+                "namespace for user personal channel not found: {name}"
+            ));
         };
         (namespace, format!("for namespace {name}"))
     };
     if personal.on("single_connection") && !options.on("presence") {
-        return broken(format!("presence must be enabled {place} to maintain single connection"));
+        return broken(format!(
+            "presence must be enabled {place} to maintain single connection"
+        ));
     }
     Ok(())
 }
@@ -86,7 +100,8 @@ fn codes(rules: Section<'_>) -> Checked {
         return Ok(());
     }
     for (index, rule) in rules.entries("transforms").enumerate() {
-        let place = format!("in client.connect_code_to_unidirectional_disconnect.transforms[{index}]");
+        let place =
+            format!("in client.connect_code_to_unidirectional_disconnect.transforms[{index}]");
         if rule.int("code") == 0 || rule.int("to.code") == 0 {
             return broken(format!("{place}: code and to.code must be set"));
         }
@@ -121,10 +136,14 @@ fn credentials(root: Section<'_>) -> Checked {
             continue;
         }
         if secret.is_empty() {
-            return broken(format!("{place}.{key} is required when {place}.enabled is on"));
+            return broken(format!(
+                "{place}.{key} is required when {place}.enabled is on"
+            ));
         }
         if secret.len() < SHORTEST_SECRET && !section.on("insecure_short_key") {
-            return broken(format!("{place}.{key} must have at least {SHORTEST_SECRET} bytes"));
+            return broken(format!(
+                "{place}.{key} must have at least {SHORTEST_SECRET} bytes"
+            ));
         }
         distinct(root, &format!("{place}.{key}"), &OTHER_SECRETS)?;
     }
@@ -140,14 +159,19 @@ fn credentials(root: Section<'_>) -> Checked {
 fn legacy_credentials(root: Section<'_>, legacy: Section<'_>) -> Checked {
     let place = "client.hmac_credentials.legacy";
     if legacy.text("secret_key").is_empty() {
-        return broken(format!("{place}.secret_key is required when {place}.enabled is on"));
+        return broken(format!(
+            "{place}.secret_key is required when {place}.enabled is on"
+        ));
     }
     let key = format!("{place}.secret_key");
     distinct(root, &key, &OTHER_SECRETS)?;
     distinct(
         root,
         &key,
-        &["client.hmac_credentials.secret_key", "client.hmac_credentials.previous_secret_key"],
+        &[
+            "client.hmac_credentials.secret_key",
+            "client.hmac_credentials.previous_secret_key",
+        ],
     )?;
     super::one_of(
         &format!("{place}.timestamp_meaning"),

@@ -9,7 +9,10 @@ use crate::config::convert::is_zero;
 const REQUIRED: [(&str, &[&str]); 7] = [
     ("postgresql", &["dsn", "outbox_table_name"]),
     ("kafka", &["brokers", "topics", "consumer_group"]),
-    ("nats_jetstream", &["url", "stream_name", "durable_consumer_name"]),
+    (
+        "nats_jetstream",
+        &["url", "stream_name", "durable_consumer_name"],
+    ),
     ("redis_stream", &["streams", "consumer_group"]),
     ("google_pub_sub", &["project_id", "subscriptions"]),
     ("aws_sqs", &["queues", "region"]),
@@ -30,7 +33,8 @@ pub(super) fn check(root: Section<'_>) -> Checked {
         };
         if consumer.on("enabled") {
             let place = format!("in consumer {name} ({kind})");
-            complete(kind, consumer.section(kind), required).map_err(|invalid| invalid.at(&place))?;
+            complete(kind, consumer.section(kind), required)
+                .map_err(|invalid| invalid.at(&place))?;
         }
     }
     match repeated(root.entries("consumers").map(|entry| entry.text("name"))) {
@@ -53,7 +57,11 @@ fn complete(kind: &str, options: Section<'_>, required: &[&str]) -> Checked {
         "nats_jetstream" if absent("subjects") && !options.on("use_existing_consumer") => {
             broken("subjects is required unless use_existing_consumer is on")
         }
-        "nats_jetstream" => one_of("deliver_policy", options.text("deliver_policy"), &["new", "all"]),
+        "nats_jetstream" => one_of(
+            "deliver_policy",
+            options.text("deliver_policy"),
+            &["new", "all"],
+        ),
         "google_pub_sub" => one_of(
             "auth_mechanism",
             options.text("auth_mechanism"),

@@ -10,13 +10,32 @@ pub(super) fn check(root: Section<'_>, options: Section<'_>) -> Checked {
     one_of(
         "subscription_type",
         kind,
-        &["", "stream", "map", "map_clients", "map_users", "shared_poll"],
+        &[
+            "",
+            "stream",
+            "map",
+            "map_clients",
+            "map_users",
+            "shared_poll",
+        ],
     )?;
     let map = options.section("map");
-    one_of("map.mode", map.text("mode"), &["", "ephemeral", "recoverable", "persistent"])?;
-    one_of("map.client_key", map.text("client_key"), &["", "client_id", "user_id"])?;
+    one_of(
+        "map.mode",
+        map.text("mode"),
+        &["", "ephemeral", "recoverable", "persistent"],
+    )?;
+    one_of(
+        "map.client_key",
+        map.text("client_key"),
+        &["", "client_id", "user_id"],
+    )?;
     let poll = options.section("shared_poll");
-    one_of("shared_poll.mode", poll.text("mode"), &["", "versionless", "versioned"])?;
+    one_of(
+        "shared_poll.mode",
+        poll.text("mode"),
+        &["", "versionless", "versioned"],
+    )?;
     if MAP_TYPES.contains(&kind) {
         modes(map, kind)?;
         sizes(map)?;
@@ -40,10 +59,14 @@ fn modes(map: Section<'_>, kind: &str) -> Checked {
         return broken("map.mode is required when subscription_type is a map type");
     }
     if mode == "persistent" && expires {
-        return broken("map.key_ttl must not be set when map.mode is \"persistent\" (keys never expire)");
+        return broken(
+            "map.key_ttl must not be set when map.mode is \"persistent\" (keys never expire)",
+        );
     }
     if mode == "persistent" && kind != "map" {
-        return broken(format!("map.mode \"persistent\" can not be used with subscription_type {kind:?}"));
+        return broken(format!(
+            "map.mode \"persistent\" can not be used with subscription_type {kind:?}"
+        ));
     }
     if mode != "persistent" && !expires {
         return broken(format!("map.key_ttl is required for map.mode {mode:?}"));
@@ -74,7 +97,9 @@ fn sizes(map: Section<'_>) -> Checked {
     ] {
         let (least, most) = (map.int(small), map.int(large));
         if least != 0 && most != 0 && least > most {
-            return broken(format!("map.{small} ({least}) must not exceed map.{large} ({most})"));
+            return broken(format!(
+                "map.{small} ({least}) must not exceed map.{large} ({most})"
+            ));
         }
     }
     Ok(())
@@ -93,7 +118,12 @@ fn shared_poll(root: Section<'_>, poll: Section<'_>) -> Checked {
         "" => "default",
         name => name,
     };
-    proxy::resolve(root, name, "channel.proxy.shared_poll_refresh", "shared poll")
+    proxy::resolve(
+        root,
+        name,
+        "channel.proxy.shared_poll_refresh",
+        "shared poll",
+    )
 }
 
 /// A presence prefix must lead to a namespace that keeps such presence.
@@ -112,7 +142,9 @@ fn presence_prefixes(root: Section<'_>, options: Section<'_>) -> Checked {
             None => Some(root.section("channel.without_namespace")),
         };
         if found.is_none_or(|namespace| namespace.text("subscription_type") != kind) {
-            return broken(format!("{key} must lead to a namespace with subscription_type {kind:?}"));
+            return broken(format!(
+                "{key} must lead to a namespace with subscription_type {kind:?}"
+            ));
         }
     }
     Ok(())

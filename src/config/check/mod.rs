@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Config,
-    schema::{self, Gate, Kind},
+    schema::{self, Gate},
     tree::{self, Section},
     warning::Warning,
 };
@@ -63,12 +63,15 @@ pub(super) fn missing(tree: &Value) -> Checked {
         let default = super::convert::default(&leaf.field.kind);
         let changed = *leaf.value != default;
         let switches_section = leaf.field.key == "enabled"
-            && leaf.parent.is_some_and(|section| section.gate == Gate::Missing);
+            && leaf
+                .parent
+                .is_some_and(|section| section.gate == Gate::Missing);
         let reason = match leaf.field.gate {
             Gate::Missing if changed => Some(path.to_owned()),
-            Gate::Only(known) if !known.iter().any(|known| leaf.value == known) => {
-                Some(format!("{path}: {}", leaf.value.as_str().unwrap_or_default()))
-            }
+            Gate::Only(known) if !known.iter().any(|known| leaf.value == known) => Some(format!(
+                "{path}: {}",
+                leaf.value.as_str().unwrap_or_default()
+            )),
             _ if switches_section && changed => Some(path.to_owned()),
             Gate::Open | Gate::Missing | Gate::Only(_) | Gate::Partly(_) => None,
         };
@@ -96,7 +99,10 @@ pub(super) fn start_warnings(tree: &Value) -> Vec<Warning> {
         ("client.insecure", "client mode"),
         ("http_api.insecure", "HTTP API mode"),
         ("admin.insecure", "admin mode"),
-        ("client.insecure_skip_token_signature_verify", "skip token signature verify"),
+        (
+            "client.insecure_skip_token_signature_verify",
+            "skip token signature verify",
+        ),
     ] {
         if root.on(key) {
             warnings.push(Warning::plain(format!(
@@ -108,7 +114,10 @@ pub(super) fn start_warnings(tree: &Value) -> Vec<Warning> {
         let path = root.text("debug.handler_prefix");
         warnings.push(Warning::plain(format!("DEBUG mode enabled, see on {path}")));
     }
-    if root.texts("client.allowed_origins").any(|origin| origin == "*") {
+    if root
+        .texts("client.allowed_origins")
+        .any(|origin| origin == "*")
+    {
         warnings.push(Warning::plain(
             "usage of allowed_origins * is discouraged for security reasons, consider setting exact list of origins",
         ));
@@ -153,16 +162,6 @@ fn one_of(what: &str, text: &str, known: &[&str]) -> Checked {
     } else {
         broken(format!("unknown {what}: {text:?}"))
     }
-}
-
-/// True when an option of this path exists; keeps the rules honest about their keys.
-#[cfg(test)]
-fn exists(path: &str) -> bool {
-    let mut found = false;
-    schema::walk(schema::ROOT, "", &mut |known, field| {
-        found |= known == path && !matches!(field.kind, Kind::Section(_));
-    });
-    found
 }
 
 #[cfg(test)]

@@ -31,17 +31,42 @@ pub(super) fn check(root: Section<'_>) -> Checked {
 /// Proxies that the options of a channel refer to.
 pub(super) fn references(root: Section<'_>, options: Section<'_>) -> Checked {
     for (switch, name, default, what) in [
-        ("subscribe_proxy_enabled", "subscribe_proxy_name", "subscribe", "subscribe"),
-        ("publish_proxy_enabled", "publish_proxy_name", "publish", "publish"),
-        ("sub_refresh_proxy_enabled", "sub_refresh_proxy_name", "sub_refresh", "sub refresh"),
+        (
+            "subscribe_proxy_enabled",
+            "subscribe_proxy_name",
+            "subscribe",
+            "subscribe",
+        ),
+        (
+            "publish_proxy_enabled",
+            "publish_proxy_name",
+            "publish",
+            "publish",
+        ),
+        (
+            "sub_refresh_proxy_enabled",
+            "sub_refresh_proxy_name",
+            "sub_refresh",
+            "sub refresh",
+        ),
         (
             "subscribe_stream_proxy_enabled",
             "subscribe_stream_proxy_name",
             "subscribe_stream",
             "subscribe stream",
         ),
-        ("map.publish_proxy_enabled", "map.publish_proxy_name", "map_publish", "map publish"),
-        ("map.remove_proxy_enabled", "map.remove_proxy_name", "map_remove", "map remove"),
+        (
+            "map.publish_proxy_enabled",
+            "map.publish_proxy_name",
+            "map_publish",
+            "map publish",
+        ),
+        (
+            "map.remove_proxy_enabled",
+            "map.remove_proxy_name",
+            "map_remove",
+            "map remove",
+        ),
     ] {
         if options.on(switch) {
             let default = format!("channel.proxy.{default}");
@@ -50,7 +75,9 @@ pub(super) fn references(root: Section<'_>, options: Section<'_>) -> Checked {
     }
     let others = ["subscribe", "publish", "sub_refresh"];
     if options.on("subscribe_stream_proxy_enabled")
-        && others.iter().any(|kind| options.on(&format!("{kind}_proxy_enabled")))
+        && others
+            .iter()
+            .any(|kind| options.on(&format!("{kind}_proxy_enabled")))
     {
         return broken(
             "can't use subscribe stream proxy together with subscribe, publish or sub refresh proxies",
@@ -70,9 +97,13 @@ pub(super) fn rpc(root: Section<'_>, options: Section<'_>) -> Checked {
 /// The proxy of this name exists, and the default one is complete. Named ones are checked where they stand.
 pub(super) fn resolve(root: Section<'_>, name: &str, default: &str, what: &str) -> Checked {
     if name == "default" {
-        return complete(root.section(default)).map_err(|invalid| invalid.at(&format!("in {default}")));
+        return complete(root.section(default))
+            .map_err(|invalid| invalid.at(&format!("in {default}")));
     }
-    if root.entries("proxies").any(|proxy| proxy.text("name") == name) {
+    if root
+        .entries("proxies")
+        .any(|proxy| proxy.text("name") == name)
+    {
         return Ok(());
     }
     broken(format!("{what} proxy with name {name:?} not found"))
@@ -112,7 +143,10 @@ fn transform(rule: Section<'_>) -> Checked {
     if error && disconnect {
         return broken("only error or disconnect code must be set, not both,");
     }
-    for text in [rule.text("to_error.message"), rule.text("to_disconnect.reason")] {
+    for text in [
+        rule.text("to_error.message"),
+        rule.text("to_disconnect.reason"),
+    ] {
         reason(text)?;
     }
     Ok(())

@@ -31,9 +31,21 @@ fn types(root: Section<'_>) -> Checked {
             broken(format!("unknown {what}: {kind}"))
         }
     };
-    known("broker", root.text("broker.type"), &["memory", "redis", "nats", "postgres"])?;
-    known("map broker type", root.text("map_broker.type"), &["memory", "redis", "postgres"])?;
-    known("engine type", root.text("engine.type"), &["memory", "redis"])?;
+    known(
+        "broker",
+        root.text("broker.type"),
+        &["memory", "redis", "nats", "postgres"],
+    )?;
+    known(
+        "map broker type",
+        root.text("map_broker.type"),
+        &["memory", "redis", "postgres"],
+    )?;
+    known(
+        "engine type",
+        root.text("engine.type"),
+        &["memory", "redis"],
+    )?;
     if root.on("presence_manager.enabled") {
         known(
             "presence manager type",
@@ -42,7 +54,11 @@ fn types(root: Section<'_>) -> Checked {
         )?;
     }
     if root.on("controller.enabled") {
-        known("controller type", root.text("controller.type"), &["postgres"])?;
+        known(
+            "controller type",
+            root.text("controller.type"),
+            &["postgres"],
+        )?;
     }
     Ok(())
 }
@@ -71,7 +87,10 @@ fn tls(root: Section<'_>) -> Checked {
     }
     for (applies, place) in [
         (certificates, "http_server.tls"),
-        (separate && server.on("internal_tls.enabled"), "http_server.internal_tls"),
+        (
+            separate && server.on("internal_tls.enabled"),
+            "http_server.internal_tls",
+        ),
         (listens(root, "grpc_api"), "grpc_api.tls"),
         (listens(root, "uni_grpc"), "uni_grpc.tls"),
         (listens(root, "centripetal.grpc"), "centripetal.grpc.tls"),
@@ -95,7 +114,9 @@ fn certificate(tls: Section<'_>, place: &str) -> Checked {
             continue;
         }
         if option.is_empty() {
-            return broken(format!("{place}.{key} is required when {place}.enabled is on"));
+            return broken(format!(
+                "{place}.{key} is required when {place}.enabled is on"
+            ));
         }
         read_pem(option).map_err(|error| Invalid::new(format!("in {place}.{key}: {error}")))?;
     }
@@ -111,7 +132,9 @@ fn responses(root: Section<'_>, transport: &str) -> Checked {
     for (index, rule) in section.entries("transforms").enumerate() {
         for key in ["code", "to.status_code"] {
             if rule.int(key) == 0 {
-                return broken(format!("in {place}.transforms: {key} should be set in transforms[{index}]"));
+                return broken(format!(
+                    "in {place}.transforms: {key} should be set in transforms[{index}]"
+                ));
             }
         }
     }
@@ -123,7 +146,11 @@ fn own(root: Section<'_>) -> Checked {
     if own.on("grpc.api") && root.text("grpc_api.key").is_empty() {
         return broken("centripetal.grpc.api needs grpc_api.key");
     }
-    one_of("centripetal.proxy_protocol", own.text("proxy_protocol"), &["off", "required"])?;
+    one_of(
+        "centripetal.proxy_protocol",
+        own.text("proxy_protocol"),
+        &["off", "required"],
+    )?;
     one_of(
         "centripetal.grpc.identity",
         own.text("grpc.identity"),
@@ -134,7 +161,9 @@ fn own(root: Section<'_>) -> Checked {
     }
     for network in own.texts("trusted_proxies") {
         if !is_network(network) {
-            return broken(format!("centripetal.trusted_proxies: {network:?} is no network"));
+            return broken(format!(
+                "centripetal.trusted_proxies: {network:?} is no network"
+            ));
         }
     }
     Ok(())
@@ -176,19 +205,26 @@ const HANDLERS: [(&str, &str, bool); 16] = [
 /// No two handlers of one listener have the same path (server-api.md 1.2).
 fn paths(root: Section<'_>) -> Checked {
     let server = root.section("http_server");
-    let host = |key: &str, other: &str| match server.text(key) {
-        "" => server.text(other),
-        host => host,
-    }
-    .to_owned();
+    let host = |key: &str, other: &str| {
+        match server.text(key) {
+            "" => server.text(other),
+            host => host,
+        }
+        .to_owned()
+    };
     let port = server.int("port").to_string();
     let internal_port = match server.text("internal_port") {
         "" => port.clone(),
         port => port.to_owned(),
     };
-    let one_listener = port == internal_port && host("internal_address", "address") == server.text("address");
+    let one_listener =
+        port == internal_port && host("internal_address", "address") == server.text("address");
     let mut seen: Vec<(bool, String, &str)> = Vec::new();
-    let ready = ("centripetal.readiness", "centripetal.readiness.enabled", true);
+    let ready = (
+        "centripetal.readiness",
+        "centripetal.readiness.enabled",
+        true,
+    );
     for (section, switches, internal) in HANDLERS.into_iter().chain([ready]) {
         let on = switches
             .split(' ')
@@ -202,9 +238,13 @@ fn paths(root: Section<'_>) -> Checked {
             "" => "/",
             path => path,
         };
-        let same = seen.iter().find(|(side, known, _)| *side == internal && known == path);
+        let same = seen
+            .iter()
+            .find(|(side, known, _)| *side == internal && known == path);
         if let Some((_, _, other)) = same {
-            return broken(format!("{other} and {section} have the same handler path {path}"));
+            return broken(format!(
+                "{other} and {section} have the same handler path {path}"
+            ));
         }
         seen.push((internal, path.to_owned(), section));
     }

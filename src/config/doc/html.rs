@@ -24,7 +24,10 @@ pub fn html(section: Option<&str>) -> String {
     page.push_str("</nav>");
     for name in names {
         let help = schema::top(name).map_or("", |field| field.help);
-        page.push_str(&format!("<h2 id=\"{name}\"><code>{name}</code></h2><p>{}</p>", inline(help)));
+        page.push_str(&format!(
+            "<h2 id=\"{name}\"><code>{name}</code></h2><p>{}</p>",
+            inline(help)
+        ));
         for row in rows(Some(name)) {
             if !(row.is_section() && row.key == name) {
                 article(&mut page, &row);
@@ -36,7 +39,10 @@ pub fn html(section: Option<&str>) -> String {
 }
 
 fn article(page: &mut String, row: &Row) {
-    let mut facts = vec![row.field.kind.name().to_owned(), format!("tier {}", letter(row.field.tier))];
+    let mut facts = vec![
+        row.field.kind.name().to_owned(),
+        format!("tier {}", letter(row.field.tier)),
+    ];
     let default = row.default();
     if !default.is_empty() {
         facts.push(format!("default <code>{}</code>", escaped(&default)));

@@ -21,7 +21,9 @@ pub fn markdown(section: Option<&str>) -> String {
 fn part(page: &mut String, name: &str) {
     let help = schema::top(name).map_or("", |field| field.help);
     page.push_str(&format!("\n## `{name}`\n\n{help}\n\n"));
-    page.push_str("| Key | Type | Default | Variable | Tier | Meaning |\n|---|---|---|---|---|---|\n");
+    page.push_str(
+        "| Key | Type | Default | Variable | Tier | Meaning |\n|---|---|---|---|---|---|\n",
+    );
     for row in rows(Some(name)) {
         if !(row.is_section() && row.key == name) {
             line(page, &row);

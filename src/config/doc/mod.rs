@@ -75,7 +75,10 @@ fn rows(section: Option<&str>) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut hidden: Option<String> = None;
     resolve::each_option(&mut |key, variable, field| {
-        if hidden.as_deref().is_some_and(|prefix| key.starts_with(prefix)) {
+        if hidden
+            .as_deref()
+            .is_some_and(|prefix| key.starts_with(prefix))
+        {
             return;
         }
         if field.hidden {
@@ -97,7 +100,9 @@ fn rows(section: Option<&str>) -> Vec<Row> {
 /// Keys of the top level, for `configdoc --list`.
 #[must_use]
 pub fn sections() -> Vec<&'static str> {
-    schema::fields(schema::ROOT).map(|field| field.key).collect()
+    schema::fields(schema::ROOT)
+        .map(|field| field.key)
+        .collect()
 }
 
 const INTRODUCTION: &str = "A value comes from, strongest first: a command-line flag, an environment variable, the \

@@ -117,7 +117,8 @@ fn commercial(path: &str) -> bool {
         sharded_pub_sub_partitions read_from_replica presence_read_from_replica subscribe_on_replica \
         channel_namespace_resolution expose_transport_accept_protocol additional_client_names client_labels \
         sentry snapshots clickhouse_analytics push_notifications database license";
-    const PATHS: &str = "http_api.jwks grpc_api.jwks channel.state opentelemetry.metrics admin.oidc";
+    const PATHS: &str =
+        "http_api.jwks grpc_api.jwks channel.state opentelemetry.metrics admin.oidc";
     let word = path.rsplit('.').next().unwrap_or(path);
     WORDS.split_whitespace().any(|name| name == word)
         || PATHS.split_whitespace().any(|name| name == path)
@@ -149,7 +150,12 @@ mod tests {
 
     #[test]
     fn commercial_names_are_known_as_such() {
-        for path in ["license", "client.rate_limit", "channel.namespaces.[0].patterns", "opentelemetry.metrics"] {
+        for path in [
+            "license",
+            "client.rate_limit",
+            "channel.namespaces.[0].patterns",
+            "opentelemetry.metrics",
+        ] {
             assert!(commercial(path), "{path}");
         }
         assert!(!commercial("metrics") && !commercial("nosuch"));
@@ -161,8 +167,14 @@ mod tests {
         schema::walk(schema::ROOT, "", &mut |path, _| known.push(path.to_owned()));
         for (path, expected) in [
             ("http_server.prot", Some("http_server.port")),
-            ("channel.namespaces.[0].history_sise", Some("channel.namespaces[].history_size")),
-            ("token_hmac_secret_key", Some("client.token.hmac_secret_key")),
+            (
+                "channel.namespaces.[0].history_sise",
+                Some("channel.namespaces[].history_size"),
+            ),
+            (
+                "token_hmac_secret_key",
+                Some("client.token.hmac_secret_key"),
+            ),
             ("http_api_key", Some("http_api.key")),
             ("clients.allowed_origins", Some("client.allowed_origins")),
             ("zzz", None),

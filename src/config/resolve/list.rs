@@ -152,7 +152,11 @@ fn append_names(entries: &mut Vec<Entry>, text: &str) {
 
 fn name_of(raw: &Value) -> &str {
     raw.as_object()
-        .and_then(|pairs| pairs.iter().find(|(key, _)| key.eq_ignore_ascii_case("name")))
+        .and_then(|pairs| {
+            pairs
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case("name"))
+        })
         .and_then(|(_, name)| name.as_str())
         .unwrap_or_default()
 }

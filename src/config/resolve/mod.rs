@@ -179,7 +179,12 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn section(&mut self, tables: Tables, place: &Place, raw: Option<&Value>) -> Map<String, Value> {
+    fn section(
+        &mut self,
+        tables: Tables,
+        place: &Place,
+        raw: Option<&Value>,
+    ) -> Map<String, Value> {
         let given = match raw {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(pairs)) => keys::fold(pairs),
@@ -214,7 +219,7 @@ impl Resolver<'_> {
     /// A value without parts: the strongest source that gives one.
     fn single(&mut self, field: &Field, place: &Place, raw: Option<&Value>) -> Value {
         let mut value = convert::default(&field.kind);
-        if let Some(found) = raw.and_then(|raw| self.from_file(field, place, raw)) {
+        if let Some(found) = raw.and_then(|raw| self.file_value(field, place, raw)) {
             value = found;
         }
         if let Some((name, text)) = self.variable(place) {
@@ -239,7 +244,7 @@ impl Resolver<'_> {
     }
 
     /// The file's value, unless it counts as not given.
-    fn from_file(&mut self, field: &Field, place: &Place, raw: &Value) -> Option<Value> {
+    fn file_value(&mut self, field: &Field, place: &Place, raw: &Value) -> Option<Value> {
         let value = match convert::from_file(&field.kind, raw, place.from_variable) {
             Ok(value) => value?,
             Err(unfit) => {
@@ -250,11 +255,13 @@ impl Resolver<'_> {
         if convert::is_zero(&value) && !place.own {
             let default = convert::default(&field.kind);
             if !convert::is_zero(&default) {
-                self.warnings.push(Warning::zero_replaced(&place.path, field));
+                self.warnings
+                    .push(Warning::zero_replaced(&place.path, field));
             }
             return None;
         }
-        if matches!(field.kind, Kind::Duration(..)) && raw.is_number() && !convert::is_zero(&value) {
+        if matches!(field.kind, Kind::Duration(..)) && raw.is_number() && !convert::is_zero(&value)
+        {
             self.warnings.push(Warning::duration_as_number(&place.path));
         }
         Some(self.give(place, value))

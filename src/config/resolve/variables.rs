@@ -52,7 +52,10 @@ fn each(
         visit(name, place.own, &field.kind, value);
         if let Kind::Named(inner) = field.kind {
             for entry in value.as_array().into_iter().flatten() {
-                let part = entry.get("name").and_then(Value::as_str).unwrap_or_default();
+                let part = entry
+                    .get("name")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 let variable = Some(join(name, &entry_part(part)));
                 let place = Place {
                     variable,
@@ -78,10 +81,17 @@ fn options(
 ) {
     for field in schema::fields(tables) {
         let place = place.child(field);
-        let prefix = if place.own { OWN_PREFIX } else { COMPATIBLE_PREFIX };
+        let prefix = if place.own {
+            OWN_PREFIX
+        } else {
+            COMPATIBLE_PREFIX
+        };
         let name = match field.kind {
             Kind::Section(_) => None,
-            _ => place.variable.as_ref().map(|name| format!("{prefix}{name}")),
+            _ => place
+                .variable
+                .as_ref()
+                .map(|name| format!("{prefix}{name}")),
         };
         visit(&place.path, name.as_deref(), field);
         let entry = |variable| Place {
@@ -124,7 +134,9 @@ impl Resolver<'_> {
         {
             self.warnings.push(Warning::two_prefixes(&own, &compatible));
         }
-        let (name, text) = first.map(|text| (own, text)).or(second.map(|text| (compatible, text)))?;
+        let (name, text) = first
+            .map(|text| (own, text))
+            .or(second.map(|text| (compatible, text)))?;
         Some((name, text.to_owned()))
     }
 
@@ -172,7 +184,10 @@ fn expected(name: &str) -> bool {
     OTHERS.is_match(name)
 }
 
-#[expect(clippy::expect_used, reason = "only called with constants, and each is used by a test")]
+#[expect(
+    clippy::expect_used,
+    reason = "only called with constants, and each is used by a test"
+)]
 fn constant(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a valid pattern")
 }
@@ -180,7 +195,12 @@ fn constant(pattern: &str) -> Regex {
 fn nearest<'a>(name: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
     known
         .iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(name, candidate), candidate))
+        .map(|candidate| {
+            (
+                strsim::normalized_damerau_levenshtein(name, candidate),
+                candidate,
+            )
+        })
         .filter(|(likeness, _)| *likeness >= 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate.as_str())

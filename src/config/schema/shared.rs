@@ -1,6 +1,8 @@
 //! Tables that occur at several places (config.md 7.1–7.5, 7.7–7.9).
 
-use super::table::{bool, int, map, millis, objects, pem, secret, secs, section, text, texts, uint32, unix};
+use super::table::{
+    bool, int, map, millis, objects, pem, secret, secs, section, text, texts, uint32, unix,
+};
 
 table! {
     /// config.md 7.1. As a server: `cert_pem`, `key_pem`, `client_ca_pem`; as a client the rest as well.

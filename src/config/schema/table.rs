@@ -136,12 +136,7 @@ pub struct Field {
 
 impl Field {
     /// An available option of the compatible tree without a flag.
-    pub(super) const fn new(
-        key: &'static str,
-        tier: Tier,
-        kind: Kind,
-        help: &'static str,
-    ) -> Self {
+    pub(super) const fn new(key: &'static str, tier: Tier, kind: Kind, help: &'static str) -> Self {
         Self {
             key,
             tier,
