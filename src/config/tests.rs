@@ -4,7 +4,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
-use crate::model::Secret;
 
 fn config(tree: Value) -> Config {
     load(&Sources::value(tree)).unwrap().config
@@ -24,7 +23,7 @@ fn a_module_takes_its_own_section() {
     #[derive(Deserialize)]
     struct Credentials {
         enabled: bool,
-        secret_key: Secret,
+        secret_key: String,
         previous_secret_key_valid_until: i64,
     }
     let config = config(json!({"client": {
@@ -40,7 +39,7 @@ fn a_module_takes_its_own_section() {
     assert_eq!(client.channel_limit, 0);
     assert!(client.allowed_origins.is_empty());
     assert!(!client.hmac_credentials.enabled);
-    assert_eq!(client.hmac_credentials.secret_key.expose(), "s");
+    assert_eq!(client.hmac_credentials.secret_key, "s");
     assert_eq!(client.hmac_credentials.previous_secret_key_valid_until, 0);
 }
 

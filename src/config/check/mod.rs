@@ -1,7 +1,7 @@
 //! The rules of config.md 9: everything that can be judged without starting anything.
 //!
 //! A rule sees the complete tree and says the first thing that is wrong. Rules that need a module's own knowledge
-//! (keys of tokens, key set templates) are that module's; they are called from [`MODULE_RULES`].
+//! (keys of tokens, key set templates) are that module's; they are called from `MODULE_RULES`.
 
 use serde_json::Value;
 
