@@ -40,8 +40,8 @@ fn start(start: Start) -> u8 {
         tracing::info!(path = %path.display(), "using config file");
     }
     loaded.warnings.iter().for_each(warn);
-    if let Err(error) = judge(&loaded.config, &loaded.unknown, start.strict) {
-        tracing::error!(target: telemetry::FATAL, error = format!("{error:#}"), "error validating config");
+    if let Err(error) = loaded.judge(start.strict) {
+        tracing::error!(target: telemetry::FATAL, error = %error, "error validating config");
         return 1;
     }
     loaded.config.start_warnings().iter().for_each(warn);
@@ -52,15 +52,6 @@ fn start(start: Start) -> u8 {
             1
         }
     }
-}
-
-fn judge(config: &Config, unknown: &[String], strict: bool) -> anyhow::Result<()> {
-    config.validate()?;
-    config.refuse_missing()?;
-    if strict && !unknown.is_empty() {
-        anyhow::bail!("unknown keys in config: {}", unknown.join(", "));
-    }
-    Ok(())
 }
 
 fn warn(warning: &config::Warning) {

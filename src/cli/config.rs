@@ -148,9 +148,8 @@ fn check(arguments: &ArgMatches, context: &mut Context<'_>) -> Result<(), Failur
         .config
         .validate()
         .map_err(|error| Failure::new(format!("error validating config: {error}")))?;
-    if arguments.get_flag("strict") && !loaded.unknown.is_empty() {
-        let keys = loaded.unknown.join(", ");
-        return Err(Failure::new(format!("unknown keys in config: {keys}")));
+    if arguments.get_flag("strict") {
+        loaded.refuse_unknown().map_err(Failure::new)?;
     }
     Ok(())
 }

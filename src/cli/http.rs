@@ -1,6 +1,6 @@
 //! A small local web server for the commands that show something in a browser.
 
-use std::{convert::Infallible, io::Write as _, sync::Arc};
+use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::Full;

@@ -1,7 +1,7 @@
 //! What a person types: commands, flags, help. Everything printed goes through one `Write`.
 //!
 //! Without a command the server runs; how, is told by the caller (`main`), because this module knows no server.
-//! A new command is one line in [`COMMANDS`].
+//! A new command is one line in `COMMANDS`.
 
 use std::{
     ffi::OsString,
@@ -152,7 +152,7 @@ fn explain(answer: &clap::Error, out: &mut dyn Write) -> u8 {
         None => text,
     };
     // A closed pipe takes the text with it; the exit code still tells.
-    let _closed: io::Result<()> = out.write_all(text.as_bytes());
+    let _closed: io::Result<()> = writeln!(out, "{}", text.trim_end());
     u8::from(answer.use_stderr())
 }
 

@@ -1,7 +1,5 @@
 //! Listings of a configuration: as a file, as variables, and the minimal file to begin with (config.md 10).
 
-use std::fmt::Write as _;
-
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use rand::Rng as _;
 use serde_json::{Value, json};
@@ -71,8 +69,7 @@ fn quoted(text: &str) -> String {
             }
             '\n' => quoted.push_str("\\n"),
             c if c.is_control() => {
-                // Writing to a String cannot fail.
-                let _: Result<(), std::fmt::Error> = write!(quoted, "\\x{:02x}", u32::from(c));
+                quoted.push_str(&format!("\\x{:02x}", u32::from(c)));
             }
             c => quoted.push(c),
         }

@@ -161,6 +161,33 @@ pub struct Loaded {
     pub path: Option<PathBuf>,
 }
 
+impl Loaded {
+    /// May the server start with this? All rules, then features that do not exist, then unknown keys when strict.
+    ///
+    /// # Errors
+    /// The first thing in the way.
+    pub fn judge(&self, strict: bool) -> Result<(), Invalid> {
+        self.config.validate()?;
+        self.config.refuse_missing()?;
+        if strict {
+            self.refuse_unknown()?;
+        }
+        Ok(())
+    }
+
+    /// Refuses keys that no option has.
+    ///
+    /// # Errors
+    /// All such keys.
+    pub fn refuse_unknown(&self) -> Result<(), Invalid> {
+        if self.unknown.is_empty() {
+            return Ok(());
+        }
+        let keys = self.unknown.join(", ");
+        Err(Invalid::new(format!("unknown keys in config: {keys}")))
+    }
+}
+
 /// Reads all sources into one complete configuration.
 ///
 /// # Errors
@@ -184,7 +211,6 @@ pub fn load(sources: &Sources) -> Result<Loaded, Error> {
     warnings.extend(resolved.warnings);
     warnings.extend(tree::negatives(&resolved.tree));
     let config = Config::new(resolved.tree, resolved.given)?;
-    warnings.extend(config.log.complaint().map(Warning::plain));
     Ok(Loaded {
         config,
         warnings,

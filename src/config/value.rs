@@ -38,7 +38,7 @@ pub enum Malformed {
 ///
 /// # Errors
 /// Any other word.
-pub fn parse_bool(text: &str) -> Result<bool, Malformed> {
+pub(super) fn parse_bool(text: &str) -> Result<bool, Malformed> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
@@ -50,7 +50,7 @@ pub fn parse_bool(text: &str) -> Result<bool, Malformed> {
 ///
 /// # Errors
 /// Anything else, and numbers beyond 64 bits.
-pub fn parse_int(text: &str) -> Result<i64, Malformed> {
+pub(super) fn parse_int(text: &str) -> Result<i64, Malformed> {
     let (negative, digits) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -85,11 +85,7 @@ fn without_separators(digits: &str, prefixed: bool) -> Option<String> {
 ///
 /// # Errors
 /// No number, a missing or unknown unit, or more than 64 bits of nanoseconds.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the range is checked just before"
-)]
-pub fn parse_duration(text: &str) -> Result<i64, Malformed> {
+pub(super) fn parse_duration(text: &str) -> Result<i64, Malformed> {
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -154,7 +150,7 @@ fn nanos(number: &str, unit: &str) -> Result<i128, Malformed> {
 
 /// The shortest usual text of a duration: `1m30s`, `1.5s`, `500µs`, `0s`.
 #[must_use]
-pub fn format_duration(nanos: i64) -> String {
+pub(super) fn format_duration(nanos: i64) -> String {
     if nanos == 0 {
         return "0s".to_owned();
     }

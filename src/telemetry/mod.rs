@@ -171,7 +171,12 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
     let lines = Lines::new(config.level, style, Arc::clone(&queue));
     let subscriber = tracing_subscriber::registry().with(lines);
     match tracing::subscriber::set_global_default(subscriber) {
-        Ok(()) => Ok(Guard { queue }),
+        Ok(()) => {
+            if let Some(complaint) = config.complaint() {
+                tracing::warn!("{complaint}");
+            }
+            Ok(Guard { queue })
+        }
         Err(_already_set) => {
             queue.close();
             Err(Error::Twice)

@@ -28,8 +28,8 @@ fn written(level: Level, style: Style, events: impl FnOnce()) -> String {
     let subscriber = tracing_subscriber::registry().with(lines);
     tracing::subscriber::with_default(subscriber, events);
     queue.close();
-    let text = String::from_utf8(output.0.lock().clone()).unwrap();
-    text
+    let bytes = output.0.lock().clone();
+    String::from_utf8(bytes).unwrap()
 }
 
 fn parsed(text: &str) -> Vec<Value> {

@@ -1,13 +1,13 @@
 //! The rules of config.md 9: everything that can be judged without starting anything.
 //!
 //! A rule sees the complete tree and says the first thing that is wrong. Rules that need a module's own knowledge
-//! (keys of tokens, key set templates) are that module's; they are called from [`MODULE_RULES`].
+//! (keys of tokens, key set templates) are that module's; they are called from `MODULE_RULES`.
 
 use serde_json::Value;
 
 use super::{
     Config,
-    schema::{self, Gate, Kind},
+    schema::{self, Gate},
     tree::{self, Section},
     warning::Warning,
 };
@@ -162,16 +162,6 @@ fn one_of(what: &str, text: &str, known: &[&str]) -> Checked {
     } else {
         broken(format!("unknown {what}: {text:?}"))
     }
-}
-
-/// True when an option of this path exists; keeps the rules honest about their keys.
-#[cfg(test)]
-fn exists(path: &str) -> bool {
-    let mut found = false;
-    schema::walk(schema::ROOT, "", &mut |known, field| {
-        found |= known == path && !matches!(field.kind, Kind::Section(_));
-    });
-    found
 }
 
 #[cfg(test)]

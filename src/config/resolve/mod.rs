@@ -219,7 +219,7 @@ impl Resolver<'_> {
     /// A value without parts: the strongest source that gives one.
     fn single(&mut self, field: &Field, place: &Place, raw: Option<&Value>) -> Value {
         let mut value = convert::default(&field.kind);
-        if let Some(found) = raw.and_then(|raw| self.from_file(field, place, raw)) {
+        if let Some(found) = raw.and_then(|raw| self.file_value(field, place, raw)) {
             value = found;
         }
         if let Some((name, text)) = self.variable(place) {
@@ -244,7 +244,7 @@ impl Resolver<'_> {
     }
 
     /// The file's value, unless it counts as not given.
-    fn from_file(&mut self, field: &Field, place: &Place, raw: &Value) -> Option<Value> {
+    fn file_value(&mut self, field: &Field, place: &Place, raw: &Value) -> Option<Value> {
         let value = match convert::from_file(&field.kind, raw, place.from_variable) {
             Ok(value) => value?,
             Err(unfit) => {

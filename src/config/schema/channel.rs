@@ -109,7 +109,7 @@ table! {
 
 table! {
     CHANNEL:
-    A proxy                   section(&[PROXIES])  "The proxies called `default`, one for each question.";
+    A proxy                   section(&[PROXIES])  "The proxies called `default`, one for each question." [missing];
     A without_namespace       section(&[OPTIONS])  "Options of channels whose name has no namespace.";
     A namespaces              named(&[NAMESPACE, OPTIONS]) "Namespaces: channels with options of their own.";
     B history_meta_ttl        secs(2_592_000)      "How long offset and epoch are remembered, in whole seconds.";
@@ -140,7 +140,7 @@ table! {
 
 table! {
     RPC:
-    A proxy              section(&[PROXY])       "The proxy called `default`.";
+    A proxy              section(&[PROXY])       "The proxy called `default`." [missing];
     A without_namespace  section(&[RPC_OPTIONS]) "Methods whose name has no namespace.";
     B namespaces         named(&[RPC_NAMESPACE, RPC_OPTIONS]) "Groups of methods with options of their own.";
     C ping               section(&[PING])        "A built-in method for trying things out.";

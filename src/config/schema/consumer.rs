@@ -43,9 +43,9 @@ table! {
     NATS_JETSTREAM:
     C url                   text("nats://127.0.0.1:4222") "Address of the server.";
     C credentials_file      text("")    "File with credentials.";
-    C username              text("")    "User.";
-    C password              secret()    "Password.";
-    C token                 secret()    "Token.";
+    C username              text("")    "User to sign in as.";
+    C password              secret()    "Password to sign in with.";
+    C token                 secret()    "Token to sign in with.";
     C stream_name           text("")    "Stream to read. Required.";
     C use_existing_consumer bool(false) "Use a consumer that exists, create none.";
     C subjects              texts(&[])  "Subjects to read. Required unless the consumer exists.";
@@ -90,7 +90,7 @@ table! {
     C visibility_timeout     secs(30)    "Time after which an unfinished message returns.";
     C max_concurrency        int(1)      "Messages, or groups of them, under way at once.";
     C credentials_profile    text("")    "Profile to take credentials from.";
-    C assume_role_arn        text("")    "Role to take.";
+    C assume_role_arn        text("")    "Role to take on.";
     C method_attribute       text("centrifugo-method") "Attribute with the API method.";
     C localstack_endpoint    text("")    "Other endpoint, for tests.";
     C publication_data_mode  section(&[ATTRIBUTE_MODE]) "Publish payloads as they are.";
@@ -101,9 +101,9 @@ table! {
     C connection_string         secret()    "Connection string.";
     C use_azure_identity        bool(false) "Use an identity in place of the connection string.";
     C fully_qualified_namespace text("")    "Host of the namespace.";
-    C tenant_id                 text("")    "Tenant.";
-    C client_id                 text("")    "Application.";
-    C client_secret             secret()    "Its secret.";
+    C tenant_id                 text("")    "Tenant of the application.";
+    C client_id                 text("")    "Application to sign in as.";
+    C client_secret             secret()    "Secret of that application.";
     C queues                    texts(&[])  "Queues to read. Required.";
     C use_sessions              bool(false) "Read by sessions.";
     C max_concurrent_calls      int(1)      "Receivers for each queue.";
@@ -121,7 +121,7 @@ table! {
     B kafka             section(&[KAFKA])               "Topics of Kafka.";
     C nats_jetstream    section(&[NATS_JETSTREAM])      "A stream of NATS JetStream.";
     C redis_stream      section(&[REDIS, REDIS_STREAM]) "Streams of Redis, on one server or cluster.";
-    C google_pub_sub    section(&[GOOGLE_PUB_SUB])      "Google Pub/Sub.";
+    C google_pub_sub    section(&[GOOGLE_PUB_SUB])      "Subscriptions of Google Pub/Sub.";
     C aws_sqs           section(&[AWS_SQS])             "Queues of AWS SQS.";
     C azure_service_bus section(&[AZURE_SERVICE_BUS])   "Queues of Azure Service Bus.";
 }

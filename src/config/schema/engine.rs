@@ -24,8 +24,8 @@ table! {
 
 table! {
     ENGINE:
-    A type  text("memory") "`memory`: one node, nothing to install; `redis`: many nodes." [flag, only(&["memory"])];
-    A redis section(&[PREFIX, REDIS, HISTORY_LISTS, PRESENCE]) "Redis for the engine.";
+    A type  text("memory") "Engine: `memory` for one node, nothing to install; `redis` for many nodes." [flag, only(&["memory"])];
+    A redis section(&[PREFIX, REDIS, HISTORY_LISTS, PRESENCE]) "Redis for the engine." [missing];
 }
 
 table! {
@@ -73,8 +73,8 @@ table! {
 
 table! {
     BROKER:
-    B enabled   bool(false)    "Use this broker in place of the engine's." [flag, missing];
-    B type      text("memory") "`memory`, `redis`, `nats` (no history) or `postgres`." [flag];
+    B enabled   bool(false)    "Use a broker of its own in place of the engine's." [flag, missing];
+    B type      text("memory") "Kind of that broker: `memory`, `redis`, `nats` (no history) or `postgres`." [flag];
     B redis     section(&[PREFIX, REDIS, HISTORY_LISTS]) "Redis as broker.";
     B nats      section(&[NATS_PREFIX, NATS, NATS_MORE]) "NATS as broker.";
     C postgres  section(&[BROKER_POSTGRES]) "PostgreSQL as broker.";
@@ -83,8 +83,8 @@ table! {
 
 table! {
     PRESENCE_MANAGER:
-    B enabled bool(false)    "Use this store in place of the engine's." [flag, missing];
-    B type    text("memory") "`memory` or `redis`." [flag];
+    B enabled bool(false)    "Use a presence store of its own in place of the engine's." [flag, missing];
+    B type    text("memory") "Kind of that presence store: `memory` or `redis`." [flag];
     B redis   section(&[PREFIX, REDIS, PRESENCE]) "Redis for presence.";
 }
 
@@ -118,7 +118,7 @@ table! {
 
 table! {
     MAP_BROKER:
-    C type     text("memory") "`memory`, `redis` or `postgres`." [flag, only(&["memory"])];
+    C type     text("memory") "Storage of map channels: `memory`, `redis` or `postgres`." [flag, only(&["memory"])];
     C redis    section(&[PREFIX, REDIS, MAP_REDIS]) "Redis for map channels.";
     C postgres section(&[MAP_POSTGRES]) "PostgreSQL for map channels.";
 }

@@ -34,10 +34,10 @@ table! {
     A client            section(&[client::CLIENT])             "Client connections: who may connect, and within which limits.";
     A channel           section(&[channel::CHANNEL])           "Channels, their namespaces, and the rules of their names.";
     A rpc               section(&[channel::RPC])               "Calls from clients that your backend answers.";
-    B proxies           named(&[channel::NAMED_PROXY, shared::PROXY]) "Named backend proxies that namespaces can refer to.";
+    B proxies           named(&[channel::NAMED_PROXY, shared::PROXY]) "Named backend proxies that namespaces can refer to." [missing];
     A http_api          section(&[server::HTTP_API])           "Server API over HTTP, for your backend.";
     A grpc_api          section(&[server::GRPC_API])           "Server API over gRPC, for your backend.";
-    B consumers         named(&[consumer::CONSUMER])           "Queues from which API commands are read.";
+    B consumers         named(&[consumer::CONSUMER])           "Queues from which API commands are read." [missing];
     A websocket         section(&[transport::WEBSOCKET])       "WebSocket for bidirectional clients.";
     B sse               section(&[transport::SSE])             "Server-sent events for bidirectional clients.";
     B http_stream       section(&[transport::HTTP_STREAM])     "HTTP streaming for bidirectional clients.";
@@ -46,7 +46,7 @@ table! {
     B uni_http_stream   section(&[transport::UNI_HTTP_STREAM]) "HTTP streaming for clients that only listen.";
     B uni_websocket     section(&[transport::UNI_WEBSOCKET])   "WebSocket for clients that only listen.";
     A uni_grpc          section(&[transport::UNI_GRPC])        "gRPC stream for clients that only listen.";
-    B emulation         section(&[transport::EMULATION])       "Back-channel of SSE and HTTP streaming; serves whenever one of them does.";
+    B emulation         section(&[transport::EMULATION])       "Back-channel of SSE and HTTP streaming; serves whenever one of them does." [missing];
     A admin             section(&[server::ADMIN])              "Web interface for operators.";
     A prometheus        section(&[server::PROMETHEUS])         "Metrics endpoint for Prometheus.";
     A health            section(&[server::HEALTH])             "Liveness endpoint.";

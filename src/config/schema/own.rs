@@ -73,7 +73,7 @@ table! {
     A grpc            section(&[GRPC])      "The canonical gRPC stream.";
     B http            section(&[HTTP])      "HTTP requests of clients.";
     B api             section(&[API])       "The server API, over HTTP and gRPC.";
-    C token           section(&[TOKEN])     "Tokens.";
+    C token           section(&[TOKEN])     "Which tokens are accepted beyond the compatible ones.";
     B readiness       section(&[READINESS]) "Readiness endpoint.";
     C publish_timeout secs(5)               "Longest wait of a publication for its turn; then error 100, never a silent loss.";
     B trusted_proxies texts(&[])            "Networks whose `X-Forwarded-` headers are believed, such as `10.0.0.0/8`.";

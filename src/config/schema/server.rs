@@ -31,7 +31,7 @@ table! {
     B tls_autocert     section(&[AUTOCERT]) "Certificates that come and renew by themselves." [missing];
     B tls_external     bool(false)         "TLS for clients only, not for operators." [missing];
     B internal_tls     section(&[TLS])     "Other TLS settings for operators' endpoints on a port of their own." [missing];
-    C http3            section(&[HTTP3])   "HTTP/3." [missing];
+    C http3            section(&[HTTP3])   "HTTP/3 on the external listener." [missing];
     C h2c_external     bool(false)         "HTTP/2 without TLS for clients; needs a separate `internal_port`." [missing];
 }
 
@@ -47,16 +47,16 @@ table! {
     B handler_prefix text("/api") "Path under which it is served.";
     A key            secret()     "Key that callers must send as `X-API-Key`.";
     C error_mode     text("")     "`transport` answers errors with HTTP statuses; empty puts them into the body.";
-    B external       bool(false)  "Serve it where clients are served." [flag];
-    B insecure       bool(false)  "Ask for no key. For development only." [flag];
+    B external       bool(false)  "Serve the HTTP API where clients are served, not with operators' endpoints." [flag];
+    B insecure       bool(false)  "Ask for no key in the HTTP API. For development only." [flag];
 }
 
 table! {
     GRPC_API:
-    A enabled    bool(false)     "Serve the API over gRPC." [flag];
+    A enabled    bool(false)     "Serve the server API over gRPC." [flag];
     C error_mode text("")        "`transport` answers errors with gRPC statuses; empty puts them into the reply.";
     B address    text("")        "Host to listen on; empty means all interfaces.";
-    A port       port(10000)     "Port to listen on." [flag];
+    A port       port(10000)     "Port of the server API over gRPC." [flag];
     A key        secret()        "Key that callers must send; empty means none is asked for.";
     B tls        section(&[TLS]) "TLS on this listener." [missing];
     B reflection bool(false)     "Describe the service to tools such as grpcurl.";
@@ -65,19 +65,19 @@ table! {
 
 table! {
     ADMIN:
-    A enabled           bool(false) "Serve the interface." [flag, missing];
+    A enabled           bool(false) "Serve the web interface for operators." [flag, missing];
     B handler_prefix    text("")    "Path under which it is served.";
     A password          secret()    "Password of the operator.";
     A secret            secret()    "Secret that signs operators' sessions.";
-    B insecure          bool(false) "Ask for no password. For development only." [flag];
+    B insecure          bool(false) "Ask for no password in the web interface. For development only." [flag];
     C web_path          text("")    "Folder with another interface.";
     C web_proxy_address text("")    "Server with another interface, reached through this one.";
-    B external          bool(false) "Serve it where clients are served." [flag];
+    B external          bool(false) "Serve the web interface where clients are served." [flag];
 }
 
 table! {
     PROMETHEUS:
-    A enabled                          bool(false)      "Serve metrics." [flag];
+    A enabled                          bool(false)      "Serve metrics for Prometheus." [flag];
     B handler_prefix                   text("/metrics") "Path of the endpoint.";
     C instrument_http_handlers         bool(false)      "Count HTTP requests by handler." [missing];
     C recovered_publications_histogram bool(false)      "Add a histogram of recovered publications." [missing];
@@ -86,25 +86,25 @@ table! {
 
 table! {
     HEALTH:
-    A enabled        bool(false)     "Serve the endpoint; `healthcheck` asks it." [flag];
+    A enabled        bool(false)     "Serve the health endpoint; `healthcheck` asks it." [flag];
     B handler_prefix text("/health") "Path of the endpoint.";
 }
 
 table! {
     SWAGGER:
-    C enabled        bool(false)      "Serve the pages." [flag, missing];
+    C enabled        bool(false)      "Serve a browsable description of the HTTP API." [flag, missing];
     C handler_prefix text("/swagger") "Path of the pages.";
 }
 
 table! {
     DEBUG:
-    B enabled        bool(false)          "Serve the endpoints; they tell much, keep them internal." [flag, missing];
+    B enabled        bool(false)          "Serve profiling endpoints; they tell much, keep them internal." [flag, missing];
     C handler_prefix text("/debug/pprof") "Path of the endpoints.";
 }
 
 table! {
     INIT:
-    C enabled        bool(false)              "Serve the endpoint." [flag];
+    C enabled        bool(false)              "Serve the endpoint that prepares a browser for connecting." [flag];
     C handler_prefix text("/connection/init") "Path of the endpoint.";
 }
 

@@ -1,0 +1,4 @@
+//! Behaviour seen from outside, a module per topic.
+
+#[cfg(test)]
+mod config;
