@@ -275,6 +275,8 @@ impl Session {
         let mut result = SubscribeResult {
             ttl,
             data: options.data.clone(),
+            // Told whenever it was asked for, also when nothing could come of it.
+            was_recovering: joining.request.recover,
             ..SubscribeResult::default()
         };
         if options.positioned || options.recoverable {
@@ -287,7 +289,6 @@ impl Session {
             }
             result.positioned = true;
             result.recoverable = options.recoverable;
-            result.was_recovering = joining.asked.is_some();
             result.recovered = settled.recovered;
             result.epoch = settled.position.epoch.as_str().to_owned();
             result.offset = told_offset(version, joining.asked.as_ref(), &settled);

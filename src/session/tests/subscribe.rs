@@ -189,12 +189,16 @@ fn without_recover_the_subscription_starts_at_the_top() {
 }
 
 #[test]
-fn a_recovery_that_was_not_granted_is_not_attempted() {
+fn a_recovery_that_was_not_granted_brings_nothing() {
     let mut wire = Wire::connected(Version::V2);
     let id = wire.send(recover("ch", 5, "e"));
     wire.answer(Outcome::Subscribe(Ok(Box::default())));
     wire.answer(Outcome::Joined(Ok(Joined::default())));
-    assert_eq!(result_of(&wire, id), SubscribeResult::default());
+    let expected = SubscribeResult {
+        was_recovering: true,
+        ..SubscribeResult::default()
+    };
+    assert_eq!(result_of(&wire, id), expected);
 }
 
 #[test]
