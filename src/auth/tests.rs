@@ -44,6 +44,12 @@ pub(crate) fn hmac_config() -> Config {
     config
 }
 
+/// Signature of legacy credentials for [`hmac_config`].
+pub(crate) fn legacy_token(user: &str, timestamp: &str, info: &str) -> String {
+    let parts = [user.as_bytes(), timestamp.as_bytes(), info.as_bytes()];
+    credentials::hex(&credentials::sign(&"legacy secret".into(), &parts))
+}
+
 /// An authenticator with a registry of its own.
 pub(crate) fn authenticator(config: &Config) -> Authenticator {
     Authenticator::new(config, &Registry::new()).unwrap()
