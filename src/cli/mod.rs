@@ -18,8 +18,11 @@ mod config;
 pub mod credentials;
 mod files;
 mod flags;
+pub mod health;
 mod http;
 mod identity;
+pub mod pubsub;
+mod talk;
 pub mod token;
 
 /// One command: its arguments and what it does.
@@ -31,6 +34,9 @@ struct Command {
 
 /// All commands, in the order of the help text.
 const COMMANDS: &[Command] = &[
+    talk::SUB,
+    talk::PUB,
+    talk::HEALTHCHECK,
     config::GENCONFIG,
     config::CHECKCONFIG,
     identity::GENTOKEN,

@@ -42,6 +42,9 @@ pub enum Error {
     /// The token source failed.
     #[error("no token")]
     Token(#[source] TokenError),
+    /// The connection speaks JSON and the payload is not JSON; nothing was sent.
+    #[error("payload is not json")]
+    NotJson,
     /// The server sent something that does not fit the protocol.
     #[error("malformed answer")]
     Protocol,
@@ -56,7 +59,10 @@ impl Error {
     /// True when nothing listens at the address.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        let mut cause: Option<&(dyn StdError + 'static)> = Some(self);
+        let Self::Transport(source) = self else {
+            return false;
+        };
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(&**source);
         while let Some(error) = cause {
             let refused = error
                 .downcast_ref::<std::io::Error>()
@@ -93,6 +99,9 @@ pub enum BuildError {
     /// gRPC carries Protobuf only.
     #[error("grpc has no json encoding")]
     Encoding,
+    /// The connection is to speak JSON and the data for the connect handler is not JSON.
+    #[error("data is not json")]
+    NotJson,
     /// The file with certificate authorities cannot be used.
     #[error("certificate authorities cannot be used")]
     Authorities(#[source] Arc<dyn StdError + Send + Sync>),

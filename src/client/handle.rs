@@ -14,7 +14,7 @@ use tokio_util::{sync::DropGuard, task::TaskTracker};
 
 use super::{Builder, Error, Event, SubscribeOptions, SubscriptionEvent, machine::SubscriptionId};
 use crate::{
-    model::{Channel, StreamPosition},
+    model::{Channel, Encoding, StreamPosition},
     protocol::{
         HistoryRequest, HistoryResult, PresenceResult, PresenceStatsResult, PublishRequest,
         ReplyBody, Request, RpcRequest,
@@ -71,6 +71,7 @@ pub struct Client {
     /// One permit per call without an answer yet: callers wait here, not in a queue.
     pub(super) permits: Arc<Semaphore>,
     pub(super) tasks: TaskTracker,
+    pub(super) encoding: Encoding,
 }
 
 impl Client {
@@ -78,7 +79,6 @@ impl Client {
     ///
     /// `grpc://host:port` (port 8001 if none is given) and `grpcs://` (443) use the gRPC stream;
     /// `ws://` (80) and `wss://` (443) use the WebSocket at `/connection/websocket` unless the address has a path.
-    #[must_use]
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder::new(url.into())
     }
@@ -119,13 +119,16 @@ impl Client {
     /// and restored after every loss until it is dropped or ends with [`SubscriptionEvent::Unsubscribed`].
     ///
     /// # Errors
-    /// [`Error::AlreadySubscribed`], [`Error::Closed`].
+    /// [`Error::AlreadySubscribed`], [`Error::Closed`], [`Error::NotJson`] for the data of the options.
     pub async fn subscribe(
         &self,
         channel: impl Into<Channel>,
         options: SubscribeOptions,
     ) -> Result<Subscription, Error> {
         let channel = channel.into();
+        if !options.data.is_empty() {
+            self.payload(options.data.clone())?;
+        }
         let (answer, feed) = oneshot::channel();
         let ask = Ask::Subscribe(channel.clone(), Box::new(options), answer);
         self.ask(ask).await?;
@@ -150,7 +153,7 @@ impl Client {
     ) -> Result<(), Error> {
         let request = Request::Publish(PublishRequest {
             channel: channel.into(),
-            data: data.into(),
+            data: self.payload(data.into())?,
             kind: 0,
         });
         match self.call(request).await? {
@@ -170,7 +173,7 @@ impl Client {
     ) -> Result<Bytes, Error> {
         let request = Request::Rpc(RpcRequest {
             method: method.into(),
-            data: data.into(),
+            data: self.payload(data.into())?,
         });
         match self.call(request).await? {
             ReplyBody::Rpc(data) => Ok(data),
@@ -234,7 +237,16 @@ impl Client {
     /// # Errors
     /// The connection's.
     pub async fn send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
-        self.call(Request::Send(data.into())).await.map(drop)
+        let data = self.payload(data.into())?;
+        self.call(Request::Send(data)).await.map(drop)
+    }
+
+    /// Checks what would break a JSON connection; Protobuf carries any bytes.
+    fn payload(&self, data: Bytes) -> Result<Bytes, Error> {
+        if self.encoding == Encoding::Json && !is_json(&data) {
+            return Err(Error::NotJson);
+        }
+        Ok(data)
     }
 
     async fn call(&self, request: Request) -> Result<ReplyBody, Error> {
@@ -253,6 +265,10 @@ impl Client {
 /// The other side is gone; what it says beyond that is nothing an application could use.
 fn closed_channel<E>(_gone: E) -> Error {
     Error::Closed
+}
+
+pub(super) fn is_json(data: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(data).is_ok()
 }
 
 /// What happens to a connection, in order. A [`Stream`] of [`Event`]s.

@@ -8,20 +8,15 @@
 //! client stop reading from the server, which then closes the connection as slow; the client recovers what it can and tells
 //! with [`Subscribed::recovered`] when it could not.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    future::Future,
-    pin::Pin,
-    time::Duration,
-};
+use std::{collections::VecDeque, future::Future, pin::Pin, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
 };
-use tokio_util::sync::CancellationToken;
 
+mod desk;
 mod error;
 mod event;
 mod handle;
@@ -33,20 +28,23 @@ mod token;
 mod transport;
 mod wire;
 
+use desk::{Desk, Told, tell};
 pub use error::{BuildError, Error};
 pub use event::{Event, Subscribed, SubscriptionEvent};
-use handle::{Answer, Ask, Feed};
+use handle::Ask;
 pub use handle::{Client, Events, Subscription};
-use machine::{CallId, Closing, Effect, Loss, Machine, SubscriptionId, Ticket};
+use machine::{Closing, Effect, Loss, Machine, SubscriptionId, Ticket};
 use options::Limits;
 pub use options::{Builder, SubscribeOptions};
 use token::TokenSource;
 pub use token::{TokenError, TokenRequest};
+#[cfg(test)]
+pub(crate) use transport::tests::server as little_server;
 use transport::{Connector, Opened, Receiving, Sending};
 
 use crate::{
     model::Channel,
-    protocol::{Command, Reply, ReplyBody},
+    protocol::{Command, Reply},
 };
 
 /// How long a polite close waits for the other side.
@@ -56,12 +54,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const OUTBOX: usize = 256;
 
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// An event on its way to the application.
-enum Told {
-    Connection(Event),
-    Subscription(SubscriptionId, SubscriptionEvent),
-}
 
 /// What woke the task.
 enum Step<C: Connector> {
@@ -73,18 +65,6 @@ enum Step<C: Connector> {
     Dropped(Channel, SubscriptionId),
     Told,
     Expired,
-}
-
-/// The task's side of everything an application holds.
-struct Desk {
-    events: mpsc::Sender<Event>,
-    subscriptions: HashMap<SubscriptionId, mpsc::Sender<SubscriptionEvent>>,
-    /// Resolve when a subscription handle is dropped.
-    dropped: FuturesUnordered<Pending<(Channel, SubscriptionId)>>,
-    calls: HashMap<CallId, Answer<ReplyBody>>,
-    last_call: u64,
-    /// Events no queue had room for yet.
-    backlog: VecDeque<Told>,
 }
 
 /// Both halves of a transport, or one that is being opened.
@@ -116,14 +96,7 @@ impl<C: Connector> Connection<C> {
     ) -> Self {
         Self {
             machine,
-            desk: Desk {
-                events,
-                subscriptions: HashMap::new(),
-                dropped: FuturesUnordered::new(),
-                calls: HashMap::new(),
-                last_call: 0,
-                backlog: VecDeque::new(),
-            },
+            desk: Desk::new(events),
             line: Line {
                 connector,
                 opening: None,
@@ -282,97 +255,6 @@ impl<C: Connector> Connection<C> {
                 Effect::Complete(id, result) => self.desk.complete(id, result),
             }
         }
-    }
-}
-
-impl Desk {
-    /// Opens the queue of a new subscription.
-    fn open(&mut self, channel: Channel, id: SubscriptionId, room: usize) -> Feed {
-        let (sender, events) = mpsc::channel(room);
-        self.subscriptions.insert(id, sender);
-        let token = CancellationToken::new();
-        let dropped = token.clone().cancelled_owned();
-        self.dropped.push(Box::pin(async move {
-            dropped.await;
-            (channel, id)
-        }));
-        let guard = token.drop_guard();
-        Feed { id, events, guard }
-    }
-
-    fn note(&mut self, answer: Answer<ReplyBody>) -> CallId {
-        self.last_call += 1;
-        let id = CallId(self.last_call);
-        self.calls.insert(id, answer);
-        id
-    }
-
-    fn complete(&mut self, id: CallId, result: Result<ReplyBody, Error>) {
-        if let Some(answer) = self.calls.remove(&id) {
-            // The caller may have lost interest.
-            drop(answer.send(result));
-        }
-    }
-
-    /// Tells at once when there is room and nothing waits, otherwise later and in order.
-    fn tell(&mut self, told: Told) {
-        self.backlog.push_back(told);
-        while let Some(front) = self.backlog.pop_front() {
-            if let Err(kept) = deliver(&self.events, &mut self.subscriptions, front) {
-                self.backlog.push_front(kept);
-                return;
-            }
-        }
-    }
-}
-
-/// Hands an event on if its queue has room; nobody misses an event whose handle was dropped.
-fn deliver(
-    events: &mpsc::Sender<Event>,
-    subscriptions: &mut HashMap<SubscriptionId, mpsc::Sender<SubscriptionEvent>>,
-    told: Told,
-) -> Result<(), Told> {
-    match told {
-        Told::Connection(event) => match events.try_send(event) {
-            Err(mpsc::error::TrySendError::Full(event)) => Err(Told::Connection(event)),
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
-        },
-        Told::Subscription(id, event) => {
-            let last = matches!(event, SubscriptionEvent::Unsubscribed { .. });
-            let Some(sender) = subscriptions.get(&id) else {
-                return Ok(());
-            };
-            if let Err(mpsc::error::TrySendError::Full(event)) = sender.try_send(event) {
-                return Err(Told::Subscription(id, event));
-            }
-            if last {
-                subscriptions.remove(&id);
-            }
-            Ok(())
-        }
-    }
-}
-
-/// Waits until the first waiting event has room, and hands it on.
-async fn tell(
-    backlog: &mut VecDeque<Told>,
-    events: &mpsc::Sender<Event>,
-    subscriptions: &mut HashMap<SubscriptionId, mpsc::Sender<SubscriptionEvent>>,
-) {
-    match backlog.front() {
-        None => return std::future::pending().await,
-        // A closed queue is ready as well: the event is dropped with its handle.
-        Some(Told::Connection(_)) => drop(events.reserve().await),
-        Some(Told::Subscription(id, _)) => {
-            if let Some(sender) = subscriptions.get(id) {
-                drop(sender.reserve().await);
-            }
-        }
-    }
-    if let Some(front) = backlog.pop_front()
-        && let Err(kept) = deliver(events, subscriptions, front)
-    {
-        backlog.push_front(kept);
     }
 }
 

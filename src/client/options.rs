@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 
 use super::{
     BuildError, Client, Connection, Events, TokenError, TokenRequest,
+    handle::is_json,
     machine::{Backoff, Introduction, Machine, Random, Timing},
     token::TokenSource,
     transport::{Address, Authorities, Connector, Network},
@@ -25,10 +26,20 @@ pub struct SubscribeOptions {
     pub(super) recover: bool,
     pub(super) positioned: bool,
     pub(super) join_leave: bool,
-    pub(super) token: Option<Secret>,
-    pub(super) token_from_source: bool,
+    pub(super) token: SubscriptionToken,
     pub(super) since: Option<StreamPosition>,
     pub(super) data: Bytes,
+}
+
+/// The token to subscribe with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum SubscriptionToken {
+    /// The channel needs none.
+    #[default]
+    None,
+    Known(Secret),
+    /// The token source is to be asked.
+    FromSource,
 }
 
 impl SubscribeOptions {
@@ -57,13 +68,13 @@ impl SubscribeOptions {
 
     /// A subscription token. When it expires, the client's token source is asked for another one, if there is one.
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.token = Some(Secret::from(token.into()));
+        self.token = SubscriptionToken::Known(Secret::from(token.into()));
         self
     }
 
     /// Asks the client's token source for the subscription token.
-    pub const fn token_from_source(mut self) -> Self {
-        self.token_from_source = true;
+    pub fn token_from_source(mut self) -> Self {
+        self.token = SubscriptionToken::FromSource;
         self
     }
 
@@ -247,10 +258,16 @@ impl Builder {
     /// When the address, the certificate authorities or a limit cannot be used, or outside of a tokio runtime.
     pub fn build(self) -> Result<(Client, Events), BuildError> {
         let address = Address::parse(&self.url, self.encoding)?;
+        let data = &self.introduction.data;
+        if self.encoding == Encoding::Json && !data.is_empty() && !is_json(data) {
+            return Err(BuildError::NotJson);
+        }
         let limit = self.message_size_limit;
         let network = Network::new(address, self.authorities.as_ref(), limit)?;
         let machine = Machine::new(self.timing, self.introduction, random());
-        start(machine, network, self.source, self.limits)
+        let (mut client, events) = start(machine, network, self.source, self.limits)?;
+        client.encoding = self.encoding;
+        Ok((client, events))
     }
 }
 
@@ -276,6 +293,7 @@ pub(super) fn start<C: Connector>(
         asks,
         permits: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
         tasks,
+        encoding: Encoding::Protobuf,
     };
     Ok((client, Events { events }))
 }

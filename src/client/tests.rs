@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{ClientError, Publication},
-    protocol::{ConnectResult, Push, PushBody, Request, SubscribeResult},
+    protocol::{ConnectResult, Push, PushBody, ReplyBody, Request, SubscribeResult},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

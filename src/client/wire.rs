@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Error, machine::Loss};
 use crate::{
     model::{Encoding, Version},
-    protocol::{Command, Reply, frame::Framing},
+    protocol::{self, Command, Reply, frame::Framing},
 };
 
 /// One command as one frame of the transport.
@@ -38,31 +38,4 @@ pub(super) fn decode(
     protocol::decode_replies(encoding, framing, frame)
         .collect::<Result<_, _>>()
         .map_err(|error| Loss::of(Error::transport(error)))
-}
-
-/// SHIM until the codec is merged: then `protocol::{self}` above and this module goes.
-mod protocol {
-    use super::*;
-    use crate::protocol::frame::Inappropriate;
-    pub(super) fn encode_command(
-        _: Version,
-        _: Encoding,
-        _: &Command,
-    ) -> Result<Bytes, Inappropriate> {
-        Err(Inappropriate)
-    }
-    pub(super) fn encode_commands(
-        _: Version,
-        _: Encoding,
-        _: &[Command],
-    ) -> Result<Bytes, Inappropriate> {
-        Err(Inappropriate)
-    }
-    pub(super) fn decode_replies(
-        _: Encoding,
-        _: Framing,
-        _: Bytes,
-    ) -> std::vec::IntoIter<Result<Reply, Inappropriate>> {
-        vec![Err(Inappropriate)].into_iter()
-    }
 }

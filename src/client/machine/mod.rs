@@ -12,19 +12,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{Error, Event};
 use crate::{
-    model::{Channel, Disconnect, Secret},
+    model::{Channel, Disconnect},
     protocol::{ConnectRequest, ConnectResult, ReplyBody, Request},
 };
 
 mod backoff;
 mod calls;
 mod effect;
+mod entry;
 mod replies;
 mod server_side;
+mod setup;
 mod stream;
 mod subscriptions;
 #[cfg(test)]
@@ -34,69 +34,11 @@ mod tokens;
 pub(crate) use backoff::Backoff;
 use calls::{Calls, Purpose};
 pub(crate) use effect::{CallId, Closing, Effect, SubscriptionId, Ticket};
+use entry::Entry;
+use setup::local;
+pub(crate) use setup::{Introduction, Loss, Random, Timing};
 use stream::Stream;
-use subscriptions::Entry;
 use tokens::{Tickets, TokenFor};
-
-/// Why a client connects or ends that is no code of the server (as the official SDKs number them).
-mod local {
-    pub(super) const CALLED: u32 = 0;
-    pub(super) const TRANSPORT_CLOSED: u32 = 1;
-    pub(super) const UNAUTHORIZED: u32 = 1;
-    pub(super) const NO_PING: u32 = 2;
-    pub(super) const BAD_PROTOCOL: u32 = 2;
-    pub(super) const SUBSCRIBE_TIMEOUT: u32 = 3;
-    pub(super) const MESSAGE_TOO_LARGE: u32 = 3;
-    pub(super) const UNSUBSCRIBE_ERROR: u32 = 4;
-}
-
-/// Time limits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timing {
-    /// Between attempts to connect, and to subscribe.
-    pub(crate) backoff: Backoff,
-    /// Until a command must be answered.
-    pub(crate) answer: Duration,
-    /// Until a transport must be open.
-    pub(crate) open: Duration,
-    /// Silence allowed beyond the ping interval.
-    pub(crate) silence: Duration,
-}
-
-/// What a client tells of itself.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Introduction {
-    pub(crate) token: Option<Secret>,
-    /// There is a token source to ask.
-    pub(crate) token_source: bool,
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) data: Bytes,
-}
-
-/// A source of random numbers of [0, 1).
-pub(crate) type Random = Box<dyn FnMut() -> f64 + Send>;
-
-/// Why a transport is gone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Loss {
-    /// Disconnect code of the server; 0 when there was none.
-    pub(crate) code: u32,
-    /// Human text.
-    pub(crate) reason: String,
-    /// What the transport says about it.
-    pub(crate) error: Option<Error>,
-}
-
-impl Loss {
-    /// The transport failed without a word of the server.
-    pub(crate) fn of(error: Error) -> Self {
-        Self {
-            error: Some(error),
-            ..Self::default()
-        }
-    }
-}
 
 /// Where the connection is.
 #[derive(Debug)]
@@ -349,7 +291,7 @@ impl Machine {
             }
             _ if disconnect.reconnect() => {
                 self.renew_token |= code == Disconnect::EXPIRED.code;
-                if code == STATE_INVALIDATED {
+                if code == setup::STATE_INVALIDATED {
                     self.forget_positions();
                 }
                 self.reconnect(now, code, reason, out);
@@ -408,6 +350,3 @@ impl Machine {
         out.push(Effect::Send(command));
     }
 }
-
-/// The client must drop all state and positions (client-protocol.md 6.2, 6.3).
-const STATE_INVALIDATED: u32 = 3014;

@@ -153,10 +153,10 @@ impl Machine {
             PushBody::Leave(info) => self.announce(&channel, SubscriptionEvent::Leave(info), out),
             PushBody::Unsubscribe(why) => match self.key(&channel) {
                 Some(key) => self.unsubscribed(now, &key, &why, out),
-                None => self.server_side_ended(channel, &why, out),
+                None => self.server_side_ended(&channel, &why, out),
             },
             PushBody::Message(data) => out.push(Effect::Emit(Event::Message(data))),
-            PushBody::Subscribe(subscribe) => self.server_side_began(channel, subscribe, out),
+            PushBody::Subscribe(subscribe) => self.server_side_began(&channel, subscribe, out),
             PushBody::Refresh(ttl) => self.refreshed(now, ttl),
             PushBody::Disconnect(_) => {}
         }

@@ -42,7 +42,7 @@ impl Machine {
             .filter(|channel| !subs.contains_key(*channel))
             .cloned()
             .collect();
-        for channel in gone {
+        for channel in &gone {
             self.server_side_ended(channel, &Unsubscribe::SERVER, out);
         }
         for (channel, result) in subs {
@@ -60,28 +60,28 @@ impl Machine {
     /// The server subscribed this client.
     pub(super) fn server_side_began(
         &mut self,
-        channel: Channel,
+        channel: &Channel,
         push: SubscribePush,
         out: &mut Vec<Effect>,
     ) {
         let stream = self.server_side.entry(channel.clone()).or_default();
         let told = stream.announced(push);
-        out.push(tell(&channel, SubscriptionEvent::Subscribed(told)));
+        out.push(tell(channel, SubscriptionEvent::Subscribed(told)));
     }
 
     /// The server ended a subscription; nothing is told of a channel that was not known.
     pub(super) fn server_side_ended(
         &mut self,
-        channel: Channel,
+        channel: &Channel,
         why: &Unsubscribe,
         out: &mut Vec<Effect>,
     ) {
-        if self.server_side.remove(&channel).is_some() {
+        if self.server_side.remove(channel).is_some() {
             let event = SubscriptionEvent::Unsubscribed {
                 code: why.code,
                 reason: why.reason.to_string(),
             };
-            out.push(tell(&channel, event));
+            out.push(tell(channel, event));
         }
     }
 

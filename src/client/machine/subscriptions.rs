@@ -4,15 +4,16 @@ use std::{borrow::Cow, time::Instant};
 
 use super::{
     super::{Error, SubscribeOptions, SubscriptionEvent},
-    Effect, Machine, Phase, Purpose, Stream, SubscriptionId,
+    Effect, Machine, Phase, Purpose, SubscriptionId,
     effect::Key,
+    entry::{Entry, Progress},
     local,
     tokens::TokenFor,
 };
 use crate::{
     client::Event,
-    model::{Channel, Secret, StreamPosition, Unsubscribe},
-    protocol::{Request, SubscribeRequest, SubscribeResult},
+    model::{Channel, Unsubscribe},
+    protocol::{Request, SubscribeResult},
 };
 
 /// The subscription must begin from scratch (client-protocol.md 6.3).
@@ -24,91 +25,6 @@ pub(super) fn why(code: u32, reason: impl Into<Cow<'static, str>>) -> Unsubscrib
     Unsubscribe { code, reason }
 }
 
-/// Where a subscription is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Progress {
-    /// Wants a connection.
-    Idle,
-    /// Backs off.
-    Waiting(Instant),
-    FetchingToken,
-    /// The subscribe command is written.
-    Sent,
-    /// Live; the subscription is to be renewed then.
-    Live(Option<Instant>),
-}
-
-/// One subscription.
-#[derive(Debug)]
-pub(super) struct Entry {
-    id: SubscriptionId,
-    options: SubscribeOptions,
-    progress: Progress,
-    failures: u32,
-    renew_token: bool,
-    pub(super) stream: Stream,
-}
-
-impl Entry {
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        match self.progress {
-            Progress::Waiting(at) => Some(at),
-            Progress::Live(refresh) => refresh,
-            Progress::Idle | Progress::FetchingToken | Progress::Sent => None,
-        }
-    }
-
-    /// The token to subscribe with is there.
-    pub(super) fn token_arrived(&mut self, token: Secret) {
-        self.options.token = Some(token);
-        self.renew_token = false;
-        if self.progress == Progress::FetchingToken {
-            self.progress = Progress::Idle;
-        }
-    }
-
-    /// A newer token is there; true when the server is to be told.
-    pub(super) fn renewed(&mut self, token: Secret) -> bool {
-        self.options.token = Some(token);
-        matches!(self.progress, Progress::Live(_))
-    }
-
-    /// Renew then; false when there is nothing to renew any more.
-    pub(super) fn refresh_again(&mut self, at: Instant) -> bool {
-        let live = matches!(self.progress, Progress::Live(_));
-        if live {
-            self.progress = Progress::Live(Some(at));
-        }
-        live
-    }
-
-    pub(super) fn is_live(&self) -> bool {
-        matches!(self.progress, Progress::Live(_))
-    }
-
-    fn wants_token(&self) -> bool {
-        self.renew_token || (self.options.token_from_source && self.options.token.is_none())
-    }
-
-    fn request(&self, channel: &Channel) -> Request {
-        let from = self.stream.recovery();
-        let position = from.cloned().unwrap_or_default();
-        let token = self.options.token.as_ref();
-        Request::Subscribe(Box::new(SubscribeRequest {
-            channel: channel.clone(),
-            token: token.map(|t| t.expose().to_owned()).unwrap_or_default(),
-            recover: from.is_some(),
-            epoch: position.epoch.as_str().to_owned(),
-            offset: position.offset,
-            data: self.options.data.clone(),
-            positioned: self.options.positioned,
-            recoverable: self.options.recover,
-            join_leave: self.options.join_leave,
-            ..SubscribeRequest::default()
-        }))
-    }
-}
-
 impl Machine {
     /// The application wants a subscription.
     ///
@@ -118,7 +34,7 @@ impl Machine {
         &mut self,
         now: Instant,
         channel: Channel,
-        mut options: SubscribeOptions,
+        options: SubscribeOptions,
         out: &mut Vec<Effect>,
     ) -> Result<SubscriptionId, Error> {
         if self.subscriptions.contains_key(&channel) {
@@ -126,15 +42,7 @@ impl Machine {
         }
         self.last_subscription += 1;
         let id = SubscriptionId(self.last_subscription);
-        let since: Option<StreamPosition> = options.since.take();
-        let entry = Entry {
-            id,
-            options,
-            progress: Progress::Idle,
-            failures: 0,
-            renew_token: false,
-            stream: since.map(Stream::since).unwrap_or_default(),
-        };
+        let entry = Entry::new(id, options);
         self.subscriptions.insert(channel.clone(), entry);
         self.advance(now, &channel, out);
         Ok(id)

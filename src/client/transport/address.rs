@@ -38,12 +38,21 @@ impl Address {
         if scheme == Scheme::Grpc && encoding == Encoding::Json {
             return Err(BuildError::Encoding);
         }
-        let host = uri.host().filter(|host| !host.is_empty());
+        let authority = uri.authority().ok_or(BuildError::Scheme)?;
+        let host = authority.host();
+        let port = match authority.as_str().rsplit_once(host) {
+            Some((_, "")) => default_port,
+            Some((_, given)) => given.trim_start_matches(':').parse().unwrap_or(0),
+            None => 0,
+        };
+        if host.is_empty() || port == 0 {
+            return Err(BuildError::Scheme);
+        }
         Ok(Self {
             scheme,
             tls,
-            host: host.ok_or(BuildError::Scheme)?.to_owned(),
-            port: uri.port_u16().unwrap_or(default_port),
+            host: host.to_owned(),
+            port,
             path: path(scheme, &uri),
             encoding,
         })
@@ -115,7 +124,11 @@ mod tests {
         assert!(matches!(parse("localhost:8001"), Err(BuildError::Scheme)));
         assert!(matches!(parse("/x"), Err(BuildError::Scheme)));
         assert!(matches!(parse("grpc://"), Err(BuildError::Url(_))));
-        assert!(matches!(parse("grpc://h:99999"), Err(BuildError::Url(_))));
+        assert!(matches!(parse("grpc://h:99999"), Err(BuildError::Scheme)));
+        assert!(matches!(
+            parse("grpc://h:x"),
+            Err(BuildError::Url(_) | BuildError::Scheme)
+        ));
         let json = Address::parse("grpc://h", Encoding::Json);
         assert!(matches!(json, Err(BuildError::Encoding)));
     }

@@ -112,7 +112,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Streaming<Bytes>>, Sta
 pub(in crate::client) enum GrpcReceiving {
     /// No response headers yet.
     Opening(Answer),
-    Open(Streaming<Bytes>),
+    Open(Box<Streaming<Bytes>>),
 }
 
 impl fmt::Debug for GrpcReceiving {
@@ -126,7 +126,7 @@ impl Receiving for GrpcReceiving {
         loop {
             match self {
                 Self::Opening(answer) => match answer.await {
-                    Ok(response) => *self = Self::Open(response.into_inner()),
+                    Ok(response) => *self = Self::Open(Box::new(response.into_inner())),
                     Err(status) => return Err(refused(status)),
                 },
                 Self::Open(stream) => {
@@ -154,11 +154,7 @@ async fn ended(stream: &mut Streaming<Bytes>) -> Loss {
 
 /// The stream was refused or broke: a trailer may say why, otherwise the status does.
 fn refused(status: Status) -> Loss {
-    let told = disconnect(status.metadata()).unwrap_or_default();
-    Loss {
-        error: Some(Error::transport(status)),
-        ..told
-    }
+    disconnect(status.metadata()).unwrap_or_else(|| Loss::of(Error::transport(status)))
 }
 
 /// The trailer `disconnect` (client-protocol.md 6.2).
@@ -180,7 +176,7 @@ fn disconnect(trailers: &MetadataMap) -> Option<Loss> {
 
 /// Passes bytes through: `protocol` encodes and decodes.
 #[derive(Clone, Copy, Debug)]
-struct Opaque;
+pub(super) struct Opaque;
 
 impl Codec for Opaque {
     type Encode = Bytes;

@@ -9,6 +9,8 @@ use crate::protocol::{Command, Reply};
 
 mod address;
 mod grpc;
+#[cfg(test)]
+pub(super) mod tests;
 mod tls;
 mod websocket;
 
@@ -59,10 +61,10 @@ pub(super) trait Receiving: Send + 'static {
 }
 
 /// Opens transports over the network.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Network {
-    Grpc(grpc::Grpc),
-    WebSocket(websocket::WebSocket),
+    Grpc(Box<grpc::Grpc>),
+    WebSocket(Box<websocket::WebSocket>),
 }
 
 impl Network {
@@ -72,13 +74,34 @@ impl Network {
         authorities: Option<&Authorities>,
         message_size_limit: usize,
     ) -> Result<Self, BuildError> {
-        match address.scheme {
+        Ok(match address.scheme {
             Scheme::Grpc => {
-                grpc::Grpc::new(&address, authorities, message_size_limit).map(Self::Grpc)
+                let grpc = grpc::Grpc::new(&address, authorities, message_size_limit)?;
+                Self::Grpc(Box::new(grpc))
             }
             Scheme::WebSocket => {
-                websocket::WebSocket::new(address, authorities, message_size_limit)
-                    .map(Self::WebSocket)
+                let websocket =
+                    websocket::WebSocket::new(address, authorities, message_size_limit)?;
+                Self::WebSocket(Box::new(websocket))
+            }
+        })
+    }
+
+    async fn opened(self) -> Opened<Self> {
+        match self {
+            Self::Grpc(grpc) => {
+                let (sending, receiving) = grpc.open().await?;
+                Ok((
+                    NetworkSending::Grpc(sending),
+                    NetworkReceiving::Grpc(receiving),
+                ))
+            }
+            Self::WebSocket(websocket) => {
+                let (sending, receiving) = websocket.open().await?;
+                Ok((
+                    NetworkSending::WebSocket(Box::new(sending)),
+                    NetworkReceiving::WebSocket(Box::new(receiving)),
+                ))
             }
         }
     }
@@ -94,7 +117,7 @@ pub(super) enum NetworkSending {
 /// The receiving half of either transport.
 #[derive(Debug)]
 pub(super) enum NetworkReceiving {
-    Grpc(Box<grpc::GrpcReceiving>),
+    Grpc(grpc::GrpcReceiving),
     WebSocket(Box<websocket::WebSocketReceiving>),
 }
 
@@ -103,37 +126,7 @@ impl Connector for Network {
     type Receiving = NetworkReceiving;
 
     fn open(&self) -> impl Future<Output = Opened<Self>> + Send + 'static {
-        let opening = match self {
-            Self::Grpc(grpc) => Opening::Grpc(grpc.clone()),
-            Self::WebSocket(websocket) => Opening::WebSocket(websocket.clone()),
-        };
-        opening.run()
-    }
-}
-
-enum Opening {
-    Grpc(grpc::Grpc),
-    WebSocket(websocket::WebSocket),
-}
-
-impl Opening {
-    async fn run(self) -> Opened<Network> {
-        match self {
-            Self::Grpc(grpc) => {
-                let (sending, receiving) = grpc.open().await?;
-                Ok((
-                    NetworkSending::Grpc(sending),
-                    NetworkReceiving::Grpc(Box::new(receiving)),
-                ))
-            }
-            Self::WebSocket(websocket) => {
-                let (sending, receiving) = websocket.open().await?;
-                Ok((
-                    NetworkSending::WebSocket(Box::new(sending)),
-                    NetworkReceiving::WebSocket(Box::new(receiving)),
-                ))
-            }
-        }
+        self.clone().opened()
     }
 }
 
