@@ -13,7 +13,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When the names are taken in the registry.
-    pub fn register(registry: &Registry, namespace: &str) -> Result<Self, prometheus::Error> {
+    pub fn new(registry: &Registry, namespace: &str) -> Result<Self, prometheus::Error> {
         let closes = IntCounterVec::new(
             Opts::new("transport_outgoing_close_count", "Close frames sent.").namespace(namespace),
             &["transport", "code"],

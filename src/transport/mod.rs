@@ -24,7 +24,7 @@ mod origin;
 mod peer;
 mod tasks;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod websocket;
 
 pub use metrics::Metrics;

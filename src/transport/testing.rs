@@ -1,9 +1,9 @@
 //! Test driver in place of a node: sends frames back and obeys a few words, so that transports are tested alone.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
-
-use std::sync::Arc;
 
 use super::Serve;
 use crate::{
@@ -15,16 +15,16 @@ use crate::{
 /// Sends every frame back. `close CODE REASON` closes, `v1` fixes the generation, `flood COUNT SIZE` sends until the
 /// link is full, `broken` closes as for a frame that cannot be decoded.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Echo {
+pub(crate) struct Echo {
     /// Peers of all connections.
-    pub(super) peers: Arc<Mutex<Vec<Peer>>>,
+    pub(crate) peers: Arc<Mutex<Vec<Peer>>>,
     /// Why connections ended, in the words of the link.
-    pub(super) ends: Arc<Mutex<Vec<Disconnect>>>,
+    pub(crate) ends: Arc<Mutex<Vec<Disconnect>>>,
 }
 
 impl Echo {
     /// Waits until so many connections have ended and returns why.
-    pub(super) async fn ended(&self, count: usize) -> Vec<Disconnect> {
+    pub(crate) async fn ended(&self, count: usize) -> Vec<Disconnect> {
         loop {
             let ends = self.ends.lock().clone();
             if ends.len() >= count {
@@ -108,5 +108,26 @@ impl Serve for Echo {
             undecodable,
         })
         .await;
+    }
+}
+
+/// Section `centripetal.grpc` with its defaults.
+pub(crate) fn grpc_config() -> super::grpc::Config {
+    use std::time::Duration;
+    super::grpc::Config {
+        enabled: true,
+        address: "127.0.0.1".to_owned(),
+        port: 0,
+        shared: false,
+        api: false,
+        reflection: false,
+        require_credentials: false,
+        identity: String::new(),
+        compression: false,
+        message_size_limit: 65536,
+        max_concurrent_streams: 4096,
+        keepalive_interval: Duration::from_secs(25),
+        keepalive_timeout: Duration::from_secs(10),
+        max_connection_age: Duration::ZERO,
     }
 }

@@ -46,8 +46,8 @@ async fn start(native_ping: bool, write_timeout: Duration) -> Server {
     let settings = Arc::new(Settings {
         message_size_limit: 65536,
         write_timeout,
-        ping: (300 * MILLIS, 200 * MILLIS),
-        metrics: Metrics::register(&registry, "centrifugo").unwrap(),
+        ping: (1000 * MILLIS, 800 * MILLIS),
+        metrics: Metrics::new(&registry, "centrifugo").unwrap(),
     });
     let link = WebSocketLink::new(socket, &[], native_ping, settings);
     let (echo, tasks) = (Echo::default(), Tasks::default());
@@ -303,7 +303,7 @@ async fn an_idle_link_holds_no_buffer() {
         message_size_limit: 65536,
         write_timeout: 1000 * MILLIS,
         ping: (MILLIS, MILLIS),
-        metrics: Metrics::register(&Registry::new(), "c").unwrap(),
+        metrics: Metrics::new(&Registry::new(), "c").unwrap(),
     };
     let mut link = WebSocketLink::new(far, &masked(0x81, b"early"), false, Arc::new(settings));
     let early = link.recv().await.unwrap();
