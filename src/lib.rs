@@ -22,7 +22,6 @@ mod pb {
     //! Generated Protobuf types; turned into `protocol`, `model` or `api` types by the first function that sees them.
     #![expect(
         unreachable_pub,
-        dead_code,
         clippy::allow_attributes,
         clippy::allow_attributes_without_reason,
         clippy::struct_excessive_bools,
@@ -31,10 +30,7 @@ mod pb {
         reason = "generated code"
     )]
 
-    #[allow(
-        dead_code,
-        reason = "messages of the schema that only clients in other languages need"
-    )]
+    #[allow(reason = "messages of the schema that only clients in other languages need")]
     pub mod client {
         tonic::include_proto!("proto");
     }

@@ -35,15 +35,25 @@ fn endpoint(
     arguments: &clap::ArgMatches,
     context: &Context<'_>,
 ) -> Result<health::Endpoint, Failure> {
-    let path = arguments.get_one::<String>("config").map(PathBuf::from).unwrap_or_default();
+    let path = arguments
+        .get_one::<String>("config")
+        .map(PathBuf::from)
+        .unwrap_or_default();
     let sources = Sources::path(context.directory, &path, context.environment.clone());
     let config = config::load(&sources)
         .map_err(|error| Failure::new(format!("error getting config: {error}")))?
         .config;
-    let (address, port) = config.http_server.internal();
+    let server = &config.http_server;
+    let (host, port) = server.internal();
+    let separate = server.internal() != server.external();
     Ok(health::Endpoint {
         enabled: config.health.enabled,
-        address: address.to_owned(),
+        tls: if separate {
+            server.internal_tls.enabled || (server.tls.enabled && !server.tls_external)
+        } else {
+            server.tls.enabled
+        },
+        host: host.to_owned(),
         port,
         path: config.health.handler_prefix.clone(),
     })

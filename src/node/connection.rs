@@ -434,6 +434,8 @@ impl Connection {
                 if self.linger.is_some() && self.traits.discards_after_refusal => {}
             Ok(Inbound::Frame(frame)) => self.rest = Some(self.decoder.frame(frame)),
             Ok(Inbound::Flush) => self.outgoing.flush = true,
+            // The transport itself could not make a frame of what came.
+            Err(why) if why == Disconnect::BAD_REQUEST => self.malformed(),
             Err(why) => self.leave_with(why),
         }
     }

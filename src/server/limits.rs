@@ -103,7 +103,6 @@ impl ConnectionLimits {
     }
 
     /// Puts the limits in front of a handler.
-    #[must_use]
     pub fn guard(self: &Arc<Self>, router: Router) -> Router {
         router.layer(from_fn_with_state(self.clone(), check))
     }

@@ -9,7 +9,7 @@ use tokio_tungstenite::{
 
 use super::*;
 use crate::transport::{
-    ClientConfig, Origins, PeerRules,
+    ClientConfig, Origins,
     grpc::{Communicate, Routes},
     testing::{self, Echo},
     websocket,
@@ -36,59 +36,66 @@ fn client() -> ClientConfig {
     }
 }
 
-/// WebSocket behind a limit, health, and gRPC, which shares the HTTP port as well.
-async fn start(most: usize, goodbye: impl FnOnce(Echo, Tasks) -> Steps) -> Running {
-    let (echo, sessions, registry) = (Echo::default(), Tasks::default(), Registry::new());
-    let (client, grpc_config) = (client(), testing::grpc_config());
-    let peers = Arc::new(PeerRules::default());
-    let config = websocket::Config {
+fn websocket_config() -> websocket::Config {
+    websocket::Config {
         disabled: false,
         handler_prefix: "/connection/websocket".to_owned(),
         compression: false,
         write_timeout: Duration::from_secs(1),
         message_size_limit: 65536,
-    };
+    }
+}
+
+/// WebSocket behind a limit, and health.
+fn paths(echo: &Echo, sessions: &Tasks, most: usize) -> http::Paths {
+    let (config, client, registry) = (websocket_config(), client(), Registry::new());
     let endpoint = websocket::Endpoint::new(websocket::Parts {
         serve: echo.clone(),
         config: &config,
         client: &client,
         origins: Arc::new(Origins::new(&client.allowed_origins).unwrap()),
-        peers: peers.clone(),
+        peers: Arc::default(),
         tasks: sessions.clone(),
         metrics: transport::Metrics::new(&registry, "centrifugo").unwrap(),
     });
-    let counted = sessions.clone();
     let limits = limits::Config {
         connection_limit: most,
         connection_rate_limit: 0,
     };
-    let limits =
-        limits::ConnectionLimits::new(limits, &registry, "centrifugo", move || counted.reap());
-    let limits = Arc::new(limits.unwrap());
+    let counted = sessions.clone();
+    let now = move || counted.reap();
+    let limits = limits::ConnectionLimits::new(limits, &registry, "centrifugo", now).unwrap();
+    let guarded = Arc::new(limits).guard(endpoint.into_router());
     let mut paths = http::Paths::default();
     paths
-        .exact(
-            "websocket",
-            &config.handler_prefix,
-            limits.guard(endpoint.into_router()),
-        )
+        .exact("websocket", &config.handler_prefix, guarded)
         .unwrap();
     paths.exact("health", "/health", health()).unwrap();
-    let health = Health::serving().await;
+    paths
+}
+
+fn services(echo: &Echo, sessions: &Tasks, health: &Health) -> Router {
     let communicate = Communicate::new(
         echo.clone(),
-        &grpc_config,
-        config.write_timeout,
-        peers,
+        &testing::grpc_config(),
+        Duration::from_secs(1),
+        Arc::default(),
         sessions.clone(),
     );
-    let router = grpc::routes(Routes {
+    let routes = grpc::routes(Routes {
         communicate,
         health: health.clone(),
         reflection: true,
         more: None,
     });
-    let router = router.unwrap();
+    routes.unwrap()
+}
+
+/// A server with both transports; gRPC shares the HTTP port as well.
+async fn start(most: usize, goodbye: impl FnOnce(Tasks) -> Steps) -> Running {
+    let (echo, sessions) = (Echo::default(), Tasks::default());
+    let (health, grpc_config, client) = (Health::serving().await, testing::grpc_config(), client());
+    let services = services(&echo, &sessions, &health);
     let listener = |paths, grpc| HttpListener {
         host: "127.0.0.1".to_owned(),
         port: 0,
@@ -97,21 +104,21 @@ async fn start(most: usize, goodbye: impl FnOnce(Echo, Tasks) -> Steps) -> Runni
     };
     let server = Server::bind(Parts {
         http: vec![
-            listener(paths, Some(router.clone())),
+            listener(paths(&echo, &sessions, most), Some(services.clone())),
             listener(http::Paths::default(), None),
         ],
-        grpc: Some(router),
+        grpc: vec![grpc_listener(0, services)],
         grpc_config: &grpc_config,
         client: &client,
         health,
         sessions: sessions.clone(),
-        metrics: http::Metrics::new(&registry, "centrifugo", false).unwrap(),
+        metrics: http::Metrics::new(&Registry::new(), "centrifugo", false).unwrap(),
     });
     let server = server.await.unwrap();
     let addresses = server.http_addresses().unwrap();
     assert_eq!(addresses.len(), 1, "a listener without handlers was opened");
     let grpc = server.grpc_addresses().unwrap()[0];
-    let (stop, steps) = (Stop::default(), goodbye(echo, sessions));
+    let (stop, steps) = (Stop::default(), goodbye(sessions));
     let (mut done, wish) = (tokio::task::JoinSet::new(), stop.clone());
     done.spawn(async move { server.run(&wish, GRACE, steps).await });
     Running {
@@ -122,7 +129,7 @@ async fn start(most: usize, goodbye: impl FnOnce(Echo, Tasks) -> Steps) -> Runni
     }
 }
 
-fn nothing(_: Echo, _: Tasks) -> Steps {
+fn nothing(_: Tasks) -> Steps {
     Steps {
         sessions: Box::pin(async {}),
         engine: Box::pin(async {}),
@@ -131,12 +138,12 @@ fn nothing(_: Echo, _: Tasks) -> Steps {
 }
 
 /// Sessions are ended from outside, as a node would.
-fn abort(_: Echo, sessions: Tasks) -> Steps {
+fn abort(sessions: Tasks) -> Steps {
     Steps {
         sessions: Box::pin(async move {
             sessions.abort_all();
         }),
-        ..nothing(Echo::default(), Tasks::default())
+        ..nothing(Tasks::default())
     }
 }
 
@@ -233,7 +240,7 @@ async fn a_taken_port_stops_the_start() {
     };
     let parts = Parts {
         http: Vec::new(),
-        grpc: Some(Router::new()),
+        grpc: vec![grpc_listener(running.grpc.port(), Router::new())],
         grpc_config: &config,
         client: &client(),
         health: Health::serving().await,
@@ -251,4 +258,14 @@ fn exit_codes_tell_a_clean_end_from_others() {
     };
     let code = |outcome: Outcome| format!("{:?}", outcome.exit_code());
     assert_ne!(code(Outcome::default()), code(unclean));
+}
+
+fn grpc_listener(port: u16, router: Router) -> GrpcListener {
+    GrpcListener {
+        name: "gRPC",
+        host: "127.0.0.1".to_owned(),
+        port,
+        required: true,
+        router,
+    }
 }

@@ -104,7 +104,7 @@ impl PeerRules {
         extensions: &Extensions,
     ) -> Peer {
         let user = self.user_header.as_ref().and_then(|name| headers.get(name));
-        let user = user.map(|user| text(user)).filter(|user| !user.is_empty());
+        let user = user.map(text).filter(|user| !user.is_empty());
         Peer {
             user_header: user.map(UserId::from),
             ..self.any(transport, dialect, headers, extensions)

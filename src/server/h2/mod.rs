@@ -49,10 +49,11 @@ pub(super) async fn serve(
     streams: Tasks,
     stop: CancellationToken,
 ) {
-    match timeout(site.patience, preface(&mut socket)).await {
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return refuse(socket).await,
-        Ok(Err(_)) | Err(_) => return,
+    let greeting = timeout(site.patience, preface(&mut socket));
+    match stop.run_until_cancelled(greeting).await {
+        Some(Ok(Ok(true))) => {}
+        Some(Ok(Ok(false))) => return refuse(socket).await,
+        Some(Ok(Err(_)) | Err(_)) | None => return,
     }
     let end_of_life = site.http2.end_of_life();
     let limits = Limits::new(&stop, end_of_life.is_some());

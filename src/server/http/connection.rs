@@ -198,6 +198,10 @@ pub(in crate::server) async fn drive<C>(
                 return;
             }
             () = limits.stop.cancelled(), if !stopping => {
+                if patience.is_some() && !limits.seen.load(Ordering::Relaxed) {
+                    // Nothing was asked, and hyper would wait for it.
+                    return;
+                }
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -21,6 +21,19 @@ pub(super) use connection::{Http2, Limits, Streams, drive, serve};
 pub use paths::{DuplicatePath, Paths};
 use paths::{Lookup, not_found, redirect};
 
+/// Methods that appear in metrics by their name.
+const METHODS: [Method; 9] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::CONNECT,
+    Method::TRACE,
+];
+
 /// Counter of requests (metrics.md 4).
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -49,15 +62,8 @@ impl Metrics {
     fn count(&self, path: &str, method: &Method, status: u16) {
         if self.counting {
             // Names outside the standard are chosen by clients.
-            let method = match *method {
-                Method::GET | Method::POST | Method::PUT | Method::DELETE | Method::HEAD => {
-                    method.as_str()
-                }
-                Method::OPTIONS | Method::PATCH | Method::CONNECT | Method::TRACE => {
-                    method.as_str()
-                }
-                _ => "UNKNOWN",
-            };
+            let known = METHODS.contains(method);
+            let method = if known { method.as_str() } else { "UNKNOWN" };
             let labels = [path, method, &status.to_string()];
             self.requests.with_label_values(&labels).inc();
         }

@@ -28,7 +28,7 @@ async fn start(shared: bool) -> Server {
         paths,
         grpc: shared.then(|| Router::new().fallback(|| async { "grpc" })),
         metrics: Metrics::new(&registry, "centrifugo", true).unwrap(),
-        patience: Duration::from_millis(300),
+        patience: Duration::from_secs(1),
         http2: Http2::from(&testing::grpc_config()),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,7 +153,7 @@ async fn a_connection_that_asked_once_may_rest() {
         while !answer.ends_with(b"\r\n\r\nhi") {
             assert_ne!(socket.read_buf(&mut answer).await.unwrap(), 0);
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_millis(1200)).await;
     }
     // Told to stop, it ends at once, since nothing is under way.
     server.stop.cancel();
@@ -234,4 +234,22 @@ fn the_address_in_the_log_is_what_headers_say() {
         .headers_mut()
         .insert("x-real-ip", "7.7.7.7".parse().unwrap());
     assert_eq!(address(&request, remote), "7.7.7.7");
+}
+
+#[tokio::test]
+async fn a_connection_that_asked_nothing_does_not_hold_the_end_up() {
+    for shared in [false, true] {
+        let server = start(shared).await;
+        let mut silent = server.connect().await;
+        let mut half = server.connect().await;
+        half.write_all(b"GET /echo HT").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.stop.cancel();
+        let start = Instant::now();
+        server.tasks.finished().await;
+        assert!(start.elapsed() < Duration::from_millis(800));
+        for socket in [&mut silent, &mut half] {
+            assert!(matches!(socket.read(&mut [0; 16]).await, Ok(0) | Err(_)));
+        }
+    }
 }

@@ -6,8 +6,10 @@ use tonic::{
     codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
 };
 
-/// Memory each direction of a stream begins with; streams are many and mostly idle.
-const BUFFER: usize = 512;
+/// Memory of replies a stream begins with; streams are many and mostly idle.
+const REPLIES: usize = 512;
+/// Memory of commands a stream begins with.
+const COMMANDS: usize = 64;
 /// Bytes gathered into one write at most.
 const YIELD: usize = 32 * 1024;
 
@@ -40,7 +42,7 @@ impl Encoder for Raw {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, YIELD)
+        BufferSettings::new(REPLIES, YIELD)
     }
 }
 
@@ -53,6 +55,6 @@ impl Decoder for Raw {
     }
 
     fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::new(BUFFER, YIELD)
+        BufferSettings::new(COMMANDS, YIELD)
     }
 }

@@ -179,7 +179,12 @@ impl<S: Serve> Communicate<S> {
             failure: None,
         };
         let serve = self.0.serve.clone();
-        let session = async move { serve.serve(link, call.peer).await };
+        // What a future captures keeps its place for as long as the session lives, so it captures a pointer.
+        let start = Box::new((link, call.peer));
+        let session = async move {
+            let (link, peer) = *start;
+            serve.serve(link, peer).await;
+        };
         let span = tracing::debug_span!("connection", transport = "grpc");
         self.0.tasks.spawn(session.instrument(span));
         messages

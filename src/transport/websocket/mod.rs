@@ -10,6 +10,7 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{
@@ -115,9 +116,21 @@ impl<S: Serve> Endpoint<S> {
         let serve = self.serve.clone();
         let settings = self.settings.clone();
         let native_ping = accepted.native_ping;
+        // What a future captures keeps its place for as long as the session lives, so it captures a pointer.
+        let peer = Box::new(peer);
         let connection = async move {
-            match upgrade.await {
-                Ok(upgraded) => run(serve, upgraded, native_ping, settings, peer).await,
+            let taken = upgrade.await.map(Taken::from);
+            match taken {
+                Ok(Taken::Socket(socket, read)) => {
+                    let link = WebSocketLink::new(socket, &read, native_ping, settings);
+                    drop(read);
+                    serve.serve(link, *peer).await;
+                }
+                Ok(Taken::Wrapped(upgraded)) => {
+                    let io = TokioIo::new(upgraded);
+                    let link = WebSocketLink::new(io, &[], native_ping, settings);
+                    Box::pin(serve.serve(link, *peer)).await;
+                }
                 Err(error) => tracing::debug!(%error, "websocket upgrade error"),
             }
         };
@@ -126,42 +139,24 @@ impl<S: Serve> Endpoint<S> {
     }
 }
 
-/// Serves over the socket itself when it can be had back, and over hyper's wrapper otherwise.
-async fn run<S: Serve>(
-    serve: S,
-    upgraded: Upgraded,
-    native_ping: bool,
-    settings: Arc<Settings>,
-    peer: Peer,
-) {
-    use hyper_util::server::conn::auto::upgrade;
-    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => {
-            let link = WebSocketLink::new(
-                parts.io.into_inner(),
-                &parts.read_buf,
-                native_ping,
-                settings,
-            );
-            drop(parts.read_buf);
-            return serve.serve(link, peer).await;
-        }
-        Err(upgraded) => upgraded,
-    };
-    match upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-        Ok(parts) => {
-            let link = WebSocketLink::new(
-                parts.io.into_inner(),
-                &parts.read_buf,
-                native_ping,
-                settings,
-            );
-            drop(parts.read_buf);
-            serve.serve(link, peer).await;
-        }
-        Err(upgraded) => {
-            let link = WebSocketLink::new(TokioIo::new(upgraded), &[], native_ping, settings);
-            Box::pin(serve.serve(link, peer)).await;
+/// A connection after hyper is done with it.
+enum Taken {
+    /// The socket itself, and what was read from it already.
+    Socket(TcpStream, Bytes),
+    /// Something else behind hyper's wrapper, such as TLS.
+    Wrapped(Upgraded),
+}
+
+impl From<Upgraded> for Taken {
+    fn from(upgraded: Upgraded) -> Self {
+        use hyper_util::server::conn::auto::upgrade;
+        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => return Self::Socket(parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        match upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => Self::Socket(parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => Self::Wrapped(upgraded),
         }
     }
 }

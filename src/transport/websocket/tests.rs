@@ -24,8 +24,7 @@ struct Server {
     tasks: Tasks,
 }
 
-/// An endpoint on a listener of its own; `auto` as on a port that speaks HTTP/2 as well.
-async fn start(auto: bool) -> Server {
+fn endpoint(echo: Echo, tasks: Tasks) -> Endpoint<Echo> {
     let client = ClientConfig {
         allowed_origins: vec!["http://app.example.com".to_owned()],
         ping_interval: None,
@@ -40,9 +39,8 @@ async fn start(auto: bool) -> Server {
         write_timeout: Duration::from_secs(1),
         message_size_limit: 65536,
     };
-    let (echo, tasks) = (Echo::default(), Tasks::default());
-    let endpoint = Endpoint::new(Parts {
-        serve: echo.clone(),
+    Endpoint::new(Parts {
+        serve: echo,
         config: &config,
         client: &client,
         origins: Arc::new(Origins::new(&client.allowed_origins).unwrap()),
@@ -51,9 +49,15 @@ async fn start(auto: bool) -> Server {
             user_header: HeaderName::try_from(&client.user_id_http_header).ok(),
             kept: vec![HeaderName::from_static("x-kept")],
         }),
-        tasks: tasks.clone(),
+        tasks,
         metrics: Metrics::new(&Registry::new(), "centrifugo").unwrap(),
-    });
+    })
+}
+
+/// An endpoint on a listener of its own; `auto` as on a port that speaks HTTP/2 as well.
+async fn start(auto: bool) -> Server {
+    let (echo, tasks) = (Echo::default(), Tasks::default());
+    let endpoint = endpoint(echo.clone(), tasks.clone());
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = TowerToHyperService::new(endpoint.into_router());
@@ -185,6 +189,11 @@ async fn answers_are_as_recorded() {
         head.contains("access-control-allow-origin: http://app.example.com"),
         "{head}"
     );
+}
+
+#[tokio::test]
+async fn an_unknown_version_is_a_plain_400() {
+    let server = start(false).await;
     let (head, body) = server
         .ask("GET", "cf_protocol_version=v9", &good(&[]))
         .await;

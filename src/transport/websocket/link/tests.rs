@@ -46,7 +46,7 @@ async fn start(native_ping: bool, write_timeout: Duration) -> Server {
     let settings = Arc::new(Settings {
         message_size_limit: 65536,
         write_timeout,
-        ping: (300 * MILLIS, 200 * MILLIS),
+        ping: (1000 * MILLIS, 800 * MILLIS),
         metrics: Metrics::new(&registry, "centrifugo").unwrap(),
     });
     let link = WebSocketLink::new(socket, &[], native_ping, settings);
