@@ -24,13 +24,14 @@ mod pb {
         unreachable_pub,
         clippy::allow_attributes,
         clippy::allow_attributes_without_reason,
+        clippy::struct_excessive_bools,
+        clippy::too_many_lines,
+        clippy::use_self,
         reason = "generated code"
     )]
 
+    #[allow(reason = "messages of the schema that only clients in other languages need")]
     pub mod client {
         tonic::include_proto!("proto");
-    }
-    pub mod api {
-        tonic::include_proto!("centrifugal.centrifugo.api");
     }
 }

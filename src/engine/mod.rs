@@ -13,6 +13,8 @@ use crate::model::{
     StreamPosition,
 };
 
+#[cfg(test)]
+pub(crate) mod contract;
 mod events;
 pub mod memory;
 
@@ -53,6 +55,44 @@ pub struct PublishOptions {
     pub version_epoch: String,
 }
 
+/// Life of offset and epoch when the caller gives none (engines.md 1.1).
+const DEFAULT_META_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Life of idempotency results when the caller gives none (engines.md 1.1).
+const DEFAULT_IDEMPOTENT_RESULT_TTL: Duration = Duration::from_secs(300);
+
+impl PublishOptions {
+    /// True when the publication is appended to a stream (engines.md 1.3 rule 1).
+    #[must_use]
+    pub fn has_history(&self) -> bool {
+        self.history_size > 0 && !self.history_ttl.is_zero()
+    }
+
+    /// Life of the stream as engines apply it.
+    pub(crate) fn ttl(&self) -> Duration {
+        whole_seconds(self.history_ttl, Duration::ZERO)
+    }
+
+    /// Life of offset and epoch as engines apply it.
+    pub(crate) fn meta_ttl(&self) -> Duration {
+        whole_seconds(self.history_meta_ttl, DEFAULT_META_TTL)
+    }
+
+    /// Key and life of the idempotency result, when the publish has a key.
+    pub(crate) fn idempotency(&self) -> Option<(&str, Duration)> {
+        let key = self.idempotency_key.as_deref()?;
+        let ttl = whole_seconds(self.idempotent_result_ttl, DEFAULT_IDEMPOTENT_RESULT_TTL);
+        (!key.is_empty()).then_some((key, ttl))
+    }
+}
+
+/// Lives count in whole seconds; a fraction below one second must not become "at once" or "for ever" (engines.md 1.3 rule 9).
+fn whole_seconds(ttl: Duration, default: Duration) -> Duration {
+    if ttl.is_zero() {
+        return default;
+    }
+    Duration::from_secs(ttl.as_secs().max(1))
+}
+
 /// Why a publish delivered nothing although it succeeded (engines.md 1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Suppressed {
@@ -82,6 +122,22 @@ pub struct HistoryQuery {
     pub reverse: bool,
     /// Life of offset and epoch, moved by every read.
     pub meta_ttl: Duration,
+}
+
+impl HistoryQuery {
+    /// Refuses what no engine answers: reading backwards from before the first publication (engines.md 1.5).
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        let from_zero = self.since.as_ref().is_some_and(|since| since.offset == 0);
+        if self.reverse && from_zero {
+            return Err(Error::BadQuery);
+        }
+        Ok(())
+    }
+
+    /// Life of offset and epoch as engines apply it.
+    pub(crate) fn meta_ttl(&self) -> Duration {
+        whole_seconds(self.meta_ttl, DEFAULT_META_TTL)
+    }
 }
 
 /// A read part of a stream.

@@ -7,7 +7,7 @@ use super::SubscribeOptions;
 /// Name of a channel. Cloning is a reference count.
 ///
 /// Holds any text; who accepts which names is decided by the policy (client-protocol.md 5.1).
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Channel(Arc<str>);
 
 impl Channel {
@@ -21,12 +21,6 @@ impl Channel {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-impl Default for Channel {
-    fn default() -> Self {
-        Self(Arc::default())
     }
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 macro_rules! text_id {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -21,12 +21,6 @@ macro_rules! text_id {
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.0.is_empty()
-            }
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self(Arc::default())
             }
         }
 

@@ -144,6 +144,11 @@ impl Unsubscribe {
     }
 }
 
+/// Put into the extensions of a request whose credentials are wrong, by whoever looked at them (gateway.md 2).
+/// The transport completes its handshake and closes with this, because SDKs cannot see an HTTP status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused(pub Disconnect);
+
 /// How a question of a client is refused: an error reply, or the end of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {

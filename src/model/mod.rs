@@ -12,10 +12,10 @@ mod time;
 
 pub use channel::{Channel, ChannelOptions, DataFormat, RecoveryMode, SubscriptionType};
 pub use client::{ClientId, ClientInfo, Credentials, Encoding, NodeId, Peer, UserId, Version};
-pub use code::{ClientError, Disconnect, Rejection, Unsubscribe};
+pub use code::{ClientError, Disconnect, Refused, Rejection, Unsubscribe};
 pub use command::{Control, Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};
 pub use publication::{
-    ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
+    Broadcast, ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
 };
 pub use secret::Secret;
 pub use time::Now;

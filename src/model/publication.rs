@@ -7,50 +7,46 @@ use bytes::Bytes;
 use super::{Channel, ClientInfo};
 
 /// Identity of one life of a stream; opaque. A stream that was lost or created anew has another one.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Epoch(Arc<str>);
+///
+/// The empty epoch is `None` inside: it travels with every publication of a channel without history and must not allocate.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct Epoch(Option<Arc<str>>);
 
 impl Epoch {
     /// The epoch as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
     }
 
     /// True when nothing is known of the stream.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Default for Epoch {
-    fn default() -> Self {
-        Self(Arc::default())
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 }
 
 impl From<&str> for Epoch {
     fn from(text: &str) -> Self {
-        Self(Arc::from(text))
+        Self((!text.is_empty()).then(|| Arc::from(text)))
     }
 }
 
 impl From<String> for Epoch {
     fn from(text: String) -> Self {
-        Self(Arc::from(text))
+        Self::from(text.as_str())
     }
 }
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
@@ -105,15 +101,22 @@ pub struct SubscriptionKey {
     pub generation: u32,
 }
 
-/// One event handed to one subscriber.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// The subscription it is for.
-    pub key: SubscriptionKey,
+/// A channel event together with its channel: one value, shared by all its subscribers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broadcast {
     /// Channel the event happened in.
     pub channel: Channel,
     /// What happened.
     pub event: ChannelEvent,
+}
+
+/// One event handed to one subscriber. Two reference counts, no copy.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The subscription it is for.
+    pub key: SubscriptionKey,
+    /// What happened where.
+    pub broadcast: Arc<Broadcast>,
     /// Finished bytes in the subscriber's wire form; `None` when the payload cannot be written in it.
     pub frame: Option<Bytes>,
 }

@@ -1,21 +1,38 @@
 //! The one place where the parts meet: connections, hub, engine and hooks.
+//!
+//! [`Node`] is the handle an embedder, the server API and the transports hold. Knows no transport and no policy.
+
+mod config;
+mod connection;
+mod dispatch;
+mod events;
+mod frames;
+mod interest;
+mod link;
+mod metrics;
+mod report;
+mod shared;
+mod snapshot;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
+use tracing::Instrument as _;
 
 use crate::{
-    engine,
+    engine::{self, Engine, EventReceiver},
+    hooks::Hooks,
     model::{
-        Channel, ChannelOptions, ClientId, ClientInfo, Disconnect, Peer, Refresh, SubscribeCommand,
-        Tags, Target, Unsubscribe,
+        Channel, ChannelOptions, ClientId, ClientInfo, Control, Disconnect, Peer, Publication,
+        Refresh, SubscribeCommand, Tags, Target, Unsubscribe,
     },
 };
 
-mod link;
-
+pub use config::{ChannelConfig, ClientConfig, Config, NodeConfig};
 pub use engine::{History, HistoryQuery, PresenceStats, PublishResult};
 pub use link::{Close, Inbound, Link, LinkTraits};
+
+use shared::Shared;
 
 /// Why a node could not do what it was asked; the numbers are those of server-api.md 6.
 #[derive(Debug, thiserror::Error)]
@@ -78,99 +95,259 @@ pub struct NodeInfo {
     pub metrics: Option<(f64, BTreeMap<String, f64>)>,
 }
 
+/// What a node is made of.
+pub struct Parts {
+    /// Settings.
+    pub config: Config,
+    /// The owner's answers.
+    pub hooks: Arc<dyn Hooks>,
+    /// Engine.
+    pub engine: Engine,
+    /// The engine's events, one receiver a pump.
+    pub events: Vec<EventReceiver>,
+    /// Where metrics are registered; also what snapshots are taken of.
+    pub registry: prometheus::Registry,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A gateway node. Cloning is a reference count.
 #[derive(Clone, Debug)]
-pub struct Node {}
+pub struct Node {
+    shared: Arc<Shared>,
+}
 
 impl Node {
-    /// Serves one connection until it ends.
-    pub async fn serve<L: Link>(&self, _link: L, _peer: Peer) {}
-
-    /// Options of a channel. 102 when the namespace is unknown.
-    pub fn channel(&self, _channel: &Channel) -> Result<Arc<ChannelOptions>, Error> {
-        Err(Error::UnknownChannel)
+    /// Starts a node: from now on engine events are carried to subscribers.
+    ///
+    /// # Errors
+    /// When a metric is registered already.
+    pub fn start(parts: Parts) -> Result<Self, prometheus::Error> {
+        let Parts {
+            config,
+            hooks,
+            engine,
+            events,
+            registry,
+        } = parts;
+        let shared = Arc::new(Shared::new(config, hooks, engine, registry)?);
+        for receiver in events {
+            let pump = events::pump(Arc::clone(&shared), receiver);
+            shared
+                .pumps
+                .spawn(pump.instrument(tracing::debug_span!("pump")));
+        }
+        let snapshots = snapshot::run(Arc::clone(&shared));
+        shared
+            .pumps
+            .spawn(snapshots.instrument(tracing::debug_span!("snapshot")));
+        Ok(Self { shared })
     }
 
-    /// Publishes: 102, then the data format (107), then the engine (100).
+    /// Serves one connection until it ends.
+    pub async fn serve<L: Link>(&self, link: L, peer: Peer) {
+        let connection = connection::run(Arc::clone(&self.shared), link, peer);
+        self.shared
+            .connections_running
+            .track_future(connection)
+            .await;
+    }
+
+    /// Number of connections that have connected.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.connections.counts().0
+    }
+
+    /// Closes all connections with 3001, a bounded number at a time, and waits until each has left. Connections that
+    /// come later are closed the same way at once.
+    pub async fn drain(&self) {
+        self.shared.drain().await;
+    }
+
+    /// Closes the engine and ends the pumps. After [`Node::drain`].
+    pub async fn close(&self) {
+        self.shared.engine.broker.close().await;
+        self.shared.stop.cancel();
+        self.shared.pumps.close();
+        self.shared.pumps.wait().await;
+    }
+
+    /// Options of a channel.
+    ///
+    /// # Errors
+    /// 102 when the namespace is unknown.
+    pub fn channel(&self, channel: &Channel) -> Result<Arc<ChannelOptions>, Error> {
+        self.shared.channel(channel)
+    }
+
+    /// Publishes.
+    ///
+    /// # Errors
+    /// 102, then the data format (107), then the engine (100).
     pub async fn publish(
         &self,
-        _channel: &Channel,
-        _publish: Publish,
+        channel: &Channel,
+        publish: Publish,
     ) -> Result<PublishResult, Error> {
-        Err(Error::UnknownChannel)
+        let options = self.channel(channel)?;
+        let Publish {
+            data,
+            tags,
+            skip_history,
+            idempotency_key,
+            version,
+            version_epoch,
+        } = publish;
+        Shared::check_format(&options, &data)?;
+        let mut how = Shared::publish_options(&options);
+        if skip_history {
+            how.history_size = 0;
+        }
+        how.idempotency_key = idempotency_key.filter(|key| !key.is_empty());
+        how.version_epoch = version_epoch;
+        let publication = Publication {
+            data,
+            tags,
+            version,
+            ..Publication::default()
+        };
+        self.shared.publish(channel, publication, how).await
     }
 
     /// Makes a server-side subscription of the matching connections.
-    pub async fn subscribe(
-        &self,
-        _target: Target,
-        _command: SubscribeCommand,
-    ) -> Result<(), Error> {
-        Ok(())
+    ///
+    /// # Errors
+    /// 100 when the expiration has passed and a connection of this node matches, or the command cannot be spread.
+    pub async fn subscribe(&self, target: Target, command: SubscribeCommand) -> Result<(), Error> {
+        self.shared
+            .control(Control::Subscribe(target, Box::new(command)))
+            .await
     }
 
     /// Ends a subscription of the matching connections.
+    ///
+    /// # Errors
+    /// 100 when the command cannot be spread.
     pub async fn unsubscribe(
         &self,
-        _target: Target,
-        _channel: Channel,
-        _why: Unsubscribe,
+        target: Target,
+        channel: Channel,
+        why: Unsubscribe,
     ) -> Result<(), Error> {
-        Ok(())
+        self.shared
+            .control(Control::Unsubscribe(target, channel, why))
+            .await
     }
 
     /// Closes the matching connections, except those listed.
+    ///
+    /// # Errors
+    /// 100 when the command cannot be spread.
     pub async fn disconnect(
         &self,
-        _target: Target,
-        _why: Disconnect,
-        _keep: Vec<ClientId>,
+        target: Target,
+        why: Disconnect,
+        keep: Vec<ClientId>,
     ) -> Result<(), Error> {
-        Ok(())
+        self.shared
+            .control(Control::Disconnect(target, why, keep))
+            .await
     }
 
     /// Changes the expiration of the matching connections.
-    pub async fn refresh(&self, _target: Target, _refresh: Refresh) -> Result<(), Error> {
-        Ok(())
+    ///
+    /// # Errors
+    /// 100 when the command cannot be spread.
+    pub async fn refresh(&self, target: Target, refresh: Refresh) -> Result<(), Error> {
+        self.shared.control(Control::Refresh(target, refresh)).await
     }
 
-    /// Entries of a channel's presence. 102, 108 without presence.
+    /// Entries of a channel's presence.
+    ///
+    /// # Errors
+    /// 102; 108 without presence.
     pub async fn presence(
         &self,
-        _channel: &Channel,
+        channel: &Channel,
     ) -> Result<BTreeMap<ClientId, Arc<ClientInfo>>, Error> {
-        Err(Error::UnknownChannel)
+        self.shared.presence(channel).await
     }
 
-    /// Numbers of a channel's presence. 102, 108 without presence.
-    pub async fn presence_stats(&self, _channel: &Channel) -> Result<PresenceStats, Error> {
-        Err(Error::UnknownChannel)
+    /// Numbers of a channel's presence.
+    ///
+    /// # Errors
+    /// 102; 108 without presence.
+    pub async fn presence_stats(&self, channel: &Channel) -> Result<PresenceStats, Error> {
+        self.shared.presence_stats(channel).await
     }
 
-    /// Reads history; `query.meta_ttl` is filled in here. 102, 108 without history, 112, 107 for a reverse read from 0.
-    pub async fn history(
-        &self,
-        _channel: &Channel,
-        _query: HistoryQuery,
-    ) -> Result<History, Error> {
-        Err(Error::UnknownChannel)
+    /// Reads history; `query.meta_ttl` is filled in here.
+    ///
+    /// # Errors
+    /// 102; 108 without history; 112 for another epoch; 107 for a reverse read from 0.
+    pub async fn history(&self, channel: &Channel, query: HistoryQuery) -> Result<History, Error> {
+        self.shared.history(channel, query).await
     }
 
-    /// Drops kept publications. 102, 108.
-    pub async fn remove_history(&self, _channel: &Channel) -> Result<(), Error> {
-        Err(Error::UnknownChannel)
+    /// Drops kept publications.
+    ///
+    /// # Errors
+    /// 102; 108 without history.
+    pub async fn remove_history(&self, channel: &Channel) -> Result<(), Error> {
+        let options = self.channel(channel)?;
+        if !options.has_history() {
+            return Err(Error::NotAvailable);
+        }
+        self.shared.metrics.action("history_remove");
+        Ok(self
+            .shared
+            .engine
+            .broker
+            .remove_history(channel, options.history_meta_ttl)
+            .await?)
     }
 
     /// All nodes of the cluster.
+    ///
+    /// # Errors
+    /// 100 when the registry cannot be read.
     pub async fn info(&self) -> Result<Vec<NodeInfo>, Error> {
-        Ok(Vec::new())
+        Ok(vec![self.shared.info()])
     }
 
     /// Channels with subscribers and their numbers, cluster-wide, those whose name `matches`.
+    ///
+    /// # Errors
+    /// 100 when a node did not answer.
     pub async fn channels(
         &self,
-        _matches: &(dyn Fn(&str) -> bool + Sync),
+        matches: &(dyn Fn(&str) -> bool + Sync),
     ) -> Result<BTreeMap<Channel, u32>, Error> {
-        Ok(BTreeMap::new())
+        self.shared.metrics.action("survey");
+        let mut channels = BTreeMap::new();
+        self.shared.hub.each_channel(|channel, subscribers| {
+            if matches(channel.as_str()) {
+                channels.insert(
+                    channel.clone(),
+                    u32::try_from(subscribers).unwrap_or(u32::MAX),
+                );
+            }
+        });
+        Ok(channels)
+    }
+
+    /// Replaces limits that are read on use; connections that exist keep theirs (config.md 6).
+    pub fn reload(&self, config: Config) {
+        self.shared.reload(config);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,13 +21,13 @@ pub fn encode_command(
     command: &Command,
 ) -> Result<Bytes, Inappropriate> {
     let bytes = match encoding {
-        Encoding::Json => json::Writer::message(Vec::with_capacity(128), |w| {
+        Encoding::Json => json::Writer::encode(Vec::with_capacity(128), |w| {
             schema::write_command(w, command, version);
         })?,
         Encoding::Protobuf => {
             let body = |w: &mut protobuf::Writer| schema::write_command(w, command, version);
             let length = protobuf::Writer::measure(body);
-            protobuf::Writer::message(Vec::with_capacity(length), body)
+            protobuf::Writer::encode(Vec::with_capacity(length), body)
         }
     };
     Ok(bytes.into())

@@ -3,6 +3,8 @@
 //! Never sees a socket: limits on frames are the transport's, the limit on one command is checked here before anything of its
 //! declared length is believed.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::{frame::Framing, json, message::Command, protobuf, schema};
@@ -102,7 +104,6 @@ pub(super) enum Message<'r, 'a> {
 }
 
 /// The messages of one frame that were not taken yet, of either direction.
-#[derive(Debug)]
 pub(super) struct Messages {
     frame: Bytes,
     encoding: Encoding,
@@ -111,6 +112,15 @@ pub(super) struct Messages {
     at: Option<usize>,
     /// The whole frame is UTF-8 (looked at for JSON only).
     is_utf8: bool,
+}
+
+impl fmt::Debug for Messages {
+    /// Without the frame: there are tokens and payloads in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Messages")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Messages {

@@ -187,7 +187,7 @@ fn json_frame(
     };
     let mut out = Vec::with_capacity(room + capacity);
     out.resize(room, 0);
-    let mut out = json::Writer::message(out, body)?;
+    let mut out = json::Writer::encode(out, body)?;
     if framing == Framing::None {
         return Ok(out.into());
     }
@@ -201,14 +201,14 @@ fn json_frame(
 fn protobuf_frame(framing: Framing, body: impl Fn(&mut protobuf::Writer)) -> Bytes {
     let length = protobuf::Writer::measure(&body);
     if framing == Framing::None {
-        return protobuf::Writer::message(Vec::with_capacity(length), body).into();
+        return protobuf::Writer::encode(Vec::with_capacity(length), body).into();
     }
     let inner = protobuf::varint_length(length as u64) + length;
     let (header, start) = header(Encoding::Protobuf, inner);
     let mut out = Vec::with_capacity(MAX_HEADER - start + inner);
     out.extend_from_slice(&header[start..]);
     protobuf::write_varint(&mut out, length as u64);
-    protobuf::Writer::message(out, body).into()
+    protobuf::Writer::encode(out, body).into()
 }
 
 /// A server ping needs no allocation.

@@ -1,1 +1,264 @@
-//! Wiring: build, run, drain.
+//! Wiring: listeners, the path table, limits, and the order of the end. Contains no rule of protocol or domain.
+//!
+//! [`Server::bind`] opens what it is given and [`Server::run`] serves until it is told to stop; `main`, tests and embedders
+//! stop it the same way, through a [`Stop`].
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::{net::TcpListener, time::interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::transport::{
+    self, Tasks,
+    grpc::{self, Health},
+};
+use crate::{auth, config, policy};
+
+mod drain;
+mod endpoints;
+mod gateway;
+mod h2;
+pub mod http;
+pub mod limits;
+mod listener;
+mod process;
+mod signals;
+
+pub use drain::{Config as ShutdownConfig, Outcome, Steps};
+pub use endpoints::{Endpoint, health, init, metrics, readiness};
+pub use gateway::{Gateway, Reload};
+pub use listener::BindError;
+pub use process::run;
+pub use signals::{Stop, watch};
+
+/// How often the memory of finished tasks is given back.
+const REAP: Duration = Duration::from_secs(1);
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A port is taken or a host has no address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Two handlers want one path.
+    #[error(transparent)]
+    DuplicatePath(#[from] http::DuplicatePath),
+    /// A pattern of allowed origins does not compile.
+    #[error(transparent)]
+    Origins(#[from] transport::InvalidOrigin),
+    /// A trusted network is none.
+    #[error(transparent)]
+    TrustedProxies(#[from] transport::InvalidNetwork),
+    /// A metric has a name that is taken.
+    #[error("cannot register metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// The schemas of reflection cannot be read.
+    #[error(transparent)]
+    Reflection(#[from] grpc::ReflectionError),
+    /// The configuration does not fit a module.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// Keys, patterns or secrets of tokens are wrong.
+    #[error(transparent)]
+    Auth(#[from] auth::Error),
+    /// A namespace breaks a rule.
+    #[error(transparent)]
+    Policy(#[from] policy::Error),
+    /// `client.user_id_http_header` is no header name.
+    #[error("client.user_id_http_header is no header name")]
+    UserHeader(#[from] ::http::header::InvalidHeaderName),
+    /// `centripetal.grpc.api` without a key.
+    #[error("centripetal.grpc.api needs grpc_api.key")]
+    ApiWithoutKey,
+    /// Something of the operating system, such as a signal.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// One HTTP listener to open.
+#[derive(Debug)]
+pub struct HttpListener {
+    /// Host; empty for all interfaces.
+    pub host: String,
+    /// Port; 0 for any that is free.
+    pub port: u16,
+    /// What it serves.
+    pub paths: http::Paths,
+    /// gRPC on the same port, when shared.
+    pub grpc: Option<Router>,
+}
+
+/// One gRPC listener to open.
+#[derive(Debug)]
+pub struct GrpcListener {
+    /// What the log calls it.
+    pub name: &'static str,
+    /// Host; empty for all interfaces.
+    pub host: String,
+    /// Port; 0 for any that is free.
+    pub port: u16,
+    /// A port that is taken stops the start; otherwise it is a warning, and there is no such listener.
+    pub required: bool,
+    /// What it serves.
+    pub router: Router,
+}
+
+/// What a server is made of.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// HTTP listeners; those without handlers are not opened.
+    pub http: Vec<HttpListener>,
+    /// gRPC listeners.
+    pub grpc: Vec<GrpcListener>,
+    /// Section `centripetal.grpc`.
+    pub grpc_config: &'a grpc::Config,
+    /// Section `client`.
+    pub client: &'a transport::ClientConfig,
+    /// Health over gRPC.
+    pub health: Health,
+    /// Owner of the sessions' tasks, the same that transports spawn on.
+    pub sessions: Tasks,
+    /// Counter of requests.
+    pub metrics: http::Metrics,
+}
+
+/// Bound listeners and everything they serve.
+#[derive(Debug)]
+pub struct Server {
+    http: Vec<(TcpListener, Arc<http::Site>)>,
+    grpc: Vec<(TcpListener, Arc<h2::GrpcSite>)>,
+    health: Health,
+    sessions: Tasks,
+}
+
+impl Server {
+    /// Opens the listeners, gRPC first.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub async fn bind(parts: Parts<'_>) -> Result<Self, Error> {
+        let config = parts.grpc_config;
+        let http2 = http::Http2::from(config);
+        let patience = parts.client.stale_close_delay;
+        let mut grpc = Vec::new();
+        for GrpcListener {
+            name,
+            host,
+            port,
+            required,
+            router,
+        } in parts.grpc
+        {
+            let listener = match listener::bind(&host, port).await {
+                Ok(listener) => listener,
+                Err(error) if required => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, "no {name}: choose a port with centripetal.grpc.port");
+                    continue;
+                }
+            };
+            let address = listener.local_addr()?;
+            tracing::info!("serving {name} on {address}");
+            let site = h2::GrpcSite {
+                router,
+                http2,
+                patience,
+            };
+            grpc.push((listener, Arc::new(site)));
+        }
+        let mut http = Vec::new();
+        for HttpListener {
+            host,
+            port,
+            paths,
+            grpc,
+        } in parts.http
+        {
+            if paths.is_empty() && grpc.is_none() {
+                continue;
+            }
+            let listener = listener::bind(&host, port).await?;
+            let (names, address) = (paths.names().join(", "), listener.local_addr()?);
+            tracing::info!("serving {names} endpoints on {address}");
+            let site = http::Site {
+                paths,
+                grpc,
+                metrics: parts.metrics.clone(),
+                patience,
+                http2,
+            };
+            http.push((listener, Arc::new(site)));
+        }
+        Ok(Self {
+            http,
+            grpc,
+            health: parts.health,
+            sessions: parts.sessions,
+        })
+    }
+
+    /// Addresses of the HTTP listeners, in the order given.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn http_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.http
+            .iter()
+            .map(|(listener, _)| listener.local_addr())
+            .collect()
+    }
+
+    /// Addresses of the gRPC listeners that were opened, in the order given.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub fn grpc_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.grpc
+            .iter()
+            .map(|(listener, _)| listener.local_addr())
+            .collect()
+    }
+
+    /// Serves until told to stop, then ends everything within the grace period.
+    pub async fn run(self, stop: &Stop, shutdown: ShutdownConfig, steps: Steps) -> Outcome {
+        let (accepting, connections) = (CancellationToken::new(), Tasks::default());
+        for (listener, site) in self.http {
+            let (tasks, token) = (connections.clone(), accepting.clone());
+            let serve = move |socket, remote| {
+                http::serve(socket, remote, site.clone(), tasks.clone(), token.clone())
+            };
+            let accept = listener::accept(listener, accepting.clone(), connections.clone(), serve);
+            connections.spawn(accept);
+        }
+        for (listener, site) in self.grpc {
+            let (tasks, token) = (connections.clone(), accepting.clone());
+            let serve = move |socket, remote| {
+                h2::serve(socket, remote, site.clone(), tasks.clone(), token.clone())
+            };
+            let accept = listener::accept(listener, accepting.clone(), connections.clone(), serve);
+            connections.spawn(accept);
+        }
+        let mut tick = interval(REAP);
+        while stop
+            .graceful
+            .run_until_cancelled(tick.tick())
+            .await
+            .is_some()
+        {
+            self.sessions.reap();
+            connections.reap();
+        }
+        let owned = drain::Owned {
+            health: self.health,
+            accepting,
+            sessions: self.sessions,
+            connections,
+        };
+        drain::drain(owned, steps, shutdown.timeout, &stop.hurry).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

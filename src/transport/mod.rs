@@ -1,1 +1,72 @@
 //! Bytes in, bytes out: adapters of the [`crate::node::Link`] trait.
+//!
+//! Owns handshakes, framing, the form of a close on each transport, origin rules, and what can be told of a peer from its
+//! request. Never decides whether something is allowed: it hands [`crate::model::Credentials`] found in a request on, and
+//! everything else is the node's. Called by `server`, or by an embedder who mounts the services on a router of its own.
+
+use std::{
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    model::Peer,
+    node::{Link, Node},
+};
+
+mod close;
+pub mod grpc;
+mod metrics;
+mod origin;
+mod peer;
+mod tasks;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod websocket;
+
+pub use metrics::Metrics;
+pub use origin::{InvalidOrigin, Origins};
+pub use peer::{InvalidNetwork, PeerRules, TrustedProxies};
+pub use tasks::Tasks;
+
+/// What transports read of the section `client`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClientConfig {
+    /// Glob patterns of allowed origins; empty allows only requests without `Origin`, `*` any.
+    pub allowed_origins: Vec<String>,
+    /// Period of pings; `None` switches them off.
+    pub ping_interval: Option<Duration>,
+    /// Longest wait for a pong; `None` expects none.
+    pub pong_timeout: Option<Duration>,
+    /// Longest time until the connect command, and until a handshake is complete.
+    pub stale_close_delay: Duration,
+    /// Request header with the user identifier, set by a trusted proxy; empty for none.
+    pub user_id_http_header: String,
+}
+
+/// Where links go: the node, or something of a test.
+pub trait Serve: Clone + Send + Sync + 'static {
+    /// Serves one connection until it ends.
+    fn serve<L: Link>(&self, link: L, peer: Peer) -> impl Future<Output = ()> + Send;
+}
+
+impl Serve for Node {
+    fn serve<L: Link>(&self, link: L, peer: Peer) -> impl Future<Output = ()> + Send {
+        Self::serve(self, link, peer)
+    }
+}
+
+/// Request extension: the other end of the connection, put there by the listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteAddress(pub SocketAddr);
+
+impl RemoteAddress {
+    /// The address without port, IPv4 in its own form.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        self.0.ip().to_canonical()
+    }
+}

@@ -12,7 +12,7 @@ use crate::protocol::{
 };
 
 /// A place in a frame of JSON messages.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(in crate::protocol) struct Reader<'a> {
     frame: &'a Bytes,
     scanner: Scanner<'a>,

@@ -10,7 +10,7 @@ use crate::protocol::decode::Malformed;
 pub(super) const MAX_DEPTH: usize = 128;
 
 /// A place in JSON text.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     input: &'a [u8],
     at: usize,

@@ -9,7 +9,6 @@ use crate::protocol::{
 };
 
 /// Writes JSON behind what is in the buffer already.
-#[derive(Debug)]
 pub(in crate::protocol) struct Writer {
     out: Vec<u8>,
     /// Nothing was written into the innermost container yet, so no comma is due.
@@ -20,7 +19,7 @@ pub(in crate::protocol) struct Writer {
 
 impl Writer {
     /// Writes one message.
-    pub(in crate::protocol) fn message(
+    pub(in crate::protocol) fn encode(
         out: Vec<u8>,
         body: impl Fn(&mut Self),
     ) -> Result<Vec<u8>, Inappropriate> {
@@ -131,7 +130,7 @@ impl Sink for Writer {
     }
 
     fn embedded(&mut self, field: Field, body: impl Fn(&mut Self)) {
-        Sink::message(self, field, body);
+        self.message(field, body);
     }
 
     fn list<T>(&mut self, field: Field, items: &[T], body: impl Fn(&mut Self, &T)) {

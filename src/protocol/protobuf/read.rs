@@ -29,7 +29,7 @@ pub(in crate::protocol) fn varint(input: &[u8], at: usize) -> Result<(u64, usize
 }
 
 /// One value in a frame: a number, or a range of bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(in crate::protocol) struct Reader<'a> {
     frame: &'a Bytes,
     /// Beginning of the value.

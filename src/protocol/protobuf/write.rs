@@ -6,39 +6,38 @@ use super::{LENGTH, VARINT};
 use crate::protocol::schema::{Field, Sink, field};
 
 /// Writes a message, or only measures it.
-#[derive(Debug)]
-pub(in crate::protocol) enum Writer {
-    /// Counts bytes.
-    Measure(usize),
-    /// Writes behind what is in the buffer already.
-    Write(Vec<u8>),
+pub(in crate::protocol) struct Writer {
+    /// Where it is written to, behind what is there already; `None` while it is measured.
+    out: Option<Vec<u8>>,
+    /// What was measured.
+    length: usize,
 }
 
 impl Writer {
     /// Length of a message.
     pub(in crate::protocol) fn measure(body: impl Fn(&mut Self)) -> usize {
-        let mut writer = Self::Measure(0);
+        let mut writer = Self {
+            out: None,
+            length: 0,
+        };
         body(&mut writer);
-        match writer {
-            Self::Measure(length) => length,
-            Self::Write(_) => 0,
-        }
+        writer.length
     }
 
     /// Writes one message behind what is in the buffer already.
-    pub(in crate::protocol) fn message(out: Vec<u8>, body: impl Fn(&mut Self)) -> Vec<u8> {
-        let mut writer = Self::Write(out);
+    pub(in crate::protocol) fn encode(out: Vec<u8>, body: impl Fn(&mut Self)) -> Vec<u8> {
+        let mut writer = Self {
+            out: Some(out),
+            length: 0,
+        };
         body(&mut writer);
-        match writer {
-            Self::Measure(_) => Vec::new(),
-            Self::Write(out) => out,
-        }
+        writer.out.unwrap_or_default()
     }
 
     fn varint(&mut self, value: u64) {
-        match self {
-            Self::Measure(length) => *length += varint_length(value),
-            Self::Write(out) => write_varint(out, value),
+        match &mut self.out {
+            None => self.length += varint_length(value),
+            Some(out) => write_varint(out, value),
         }
     }
 
@@ -46,23 +45,15 @@ impl Writer {
         self.varint(u64::from(field.number) << 3 | u64::from(wire));
     }
 
-    fn bytes(&mut self, field: Field, value: &[u8]) {
-        self.key(field, LENGTH);
-        self.varint(value.len() as u64);
-        match self {
-            Self::Measure(length) => *length += value.len(),
-            Self::Write(out) => out.extend_from_slice(value),
-        }
-    }
-
     /// A message of a known length.
     fn measured(&mut self, field: Field, length: usize, body: impl Fn(&mut Self)) {
         self.key(field, LENGTH);
         self.varint(length as u64);
-        match self {
+        if self.out.is_some() {
+            body(self);
+        } else {
             // Its fields have been counted already.
-            Self::Measure(total) => *total += length,
-            Self::Write(_) => body(self),
+            self.length += length;
         }
     }
 }
@@ -88,8 +79,14 @@ impl Sink for Writer {
     }
 
     fn payload(&mut self, field: Field, value: &[u8]) {
-        if !value.is_empty() {
-            self.bytes(field, value);
+        if value.is_empty() {
+            return;
+        }
+        self.key(field, LENGTH);
+        self.varint(value.len() as u64);
+        match &mut self.out {
+            None => self.length += value.len(),
+            Some(out) => out.extend_from_slice(value),
         }
     }
 
@@ -106,7 +103,7 @@ impl Sink for Writer {
 
     fn list<T>(&mut self, field: Field, items: &[T], body: impl Fn(&mut Self, &T)) {
         for item in items {
-            Sink::message(self, field, |writer| body(writer, item));
+            self.message(field, |writer| body(writer, item));
         }
     }
 
@@ -117,16 +114,16 @@ impl Sink for Writer {
         body: impl Fn(&mut Self, &V),
     ) {
         for (key, value) in entries {
-            Sink::message(self, place, |writer| {
+            self.message(place, |writer| {
                 writer.text(field(1, "key"), key.borrow());
-                Sink::message(writer, field(2, "value"), |writer| body(writer, value));
+                writer.message(field(2, "value"), |writer| body(writer, value));
             });
         }
     }
 
     fn texts(&mut self, place: Field, entries: &BTreeMap<String, String>) {
         for (key, value) in entries {
-            Sink::message(self, place, |writer| {
+            self.message(place, |writer| {
                 writer.text(field(1, "key"), key);
                 writer.text(field(2, "value"), value);
             });
@@ -146,5 +143,5 @@ pub(in crate::protocol) fn write_varint(out: &mut Vec<u8>, mut value: u64) {
         out.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push((value & 0x7f) as u8);
 }

@@ -3,7 +3,9 @@
 mod examples;
 mod hostile;
 mod laws;
-mod rules;
+mod reading;
+pub(in crate::protocol) mod values;
+mod writing;
 
 use bytes::Bytes;
 

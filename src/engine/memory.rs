@@ -1,1 +1,0 @@
-//! Single-node engine: history rings, presence map.

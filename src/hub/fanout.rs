@@ -1,0 +1,83 @@
+//! Broadcast: every wire form in use is encoded once, on first need; then nothing but queue pushes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Hub, Mail, mailbox::Refused};
+use crate::{
+    model::{Broadcast, ChannelEvent, Delivery},
+    protocol::{Push, PushBody, Reply, ReplyBody, frame, frame::WireForm},
+};
+
+/// What a broadcast did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fanout {
+    /// Subscribers it was queued for.
+    pub(crate) queued: usize,
+    /// Subscribers closed because their queue was full.
+    pub(crate) slow: usize,
+}
+
+impl Hub {
+    /// Queues a channel event for all its subscribers on this node.
+    pub(crate) fn broadcast(&self, broadcast: &Arc<Broadcast>) -> Fanout {
+        let mut frames = Frames::default();
+        let mut fanout = Fanout::default();
+        let membership = !matches!(broadcast.event, ChannelEvent::Publication(..));
+        let shard = self.shard(&broadcast.channel).read();
+        let Some(subscribers) = shard.get(&broadcast.channel) else {
+            return fanout;
+        };
+        for subscriber in subscribers.values() {
+            if membership && !subscriber.join_leave {
+                continue;
+            }
+            let delivery = Delivery {
+                key: subscriber.key,
+                broadcast: Arc::clone(broadcast),
+                frame: frames.get(subscriber.form, broadcast),
+            };
+            match subscriber.mailbox.push(Mail::Delivery(delivery)) {
+                Ok(()) => fanout.queued += 1,
+                Err(Refused::Overflow) => fanout.slow += 1,
+                Err(Refused::Closed) => {}
+            }
+        }
+        fanout
+    }
+}
+
+/// Finished frames by wire form; the inner `None` is a payload that cannot be written in that form.
+#[derive(Default)]
+struct Frames([Option<Option<Bytes>>; WireForm::COUNT]);
+
+impl Frames {
+    fn get(&mut self, form: WireForm, broadcast: &Broadcast) -> Option<Bytes> {
+        self.0[form.index()]
+            .get_or_insert_with(|| encode(form, broadcast))
+            .clone()
+    }
+}
+
+fn encode(form: WireForm, broadcast: &Broadcast) -> Option<Bytes> {
+    let body = match &broadcast.event {
+        ChannelEvent::Publication(publication, _epoch) => {
+            PushBody::Publication(Arc::clone(publication))
+        }
+        ChannelEvent::Join(info) => PushBody::Join(Arc::clone(info)),
+        ChannelEvent::Leave(info) => PushBody::Leave(Arc::clone(info)),
+    };
+    let push = Push {
+        channel: broadcast.channel.clone(),
+        body,
+    };
+    frame::encode(
+        form,
+        &Reply {
+            id: 0,
+            body: ReplyBody::Push(push),
+        },
+    )
+    .ok()
+}

@@ -1,0 +1,335 @@
+//! The hub alone: what a broadcast reaches, what it costs, and what a slow reader does to others.
+
+use std::{collections::VecDeque, task::Poll};
+
+use bytes::Bytes;
+
+use super::{mailbox::Refused, *};
+use crate::{
+    model::{
+        Broadcast, ChannelEvent, ClientId, ClientInfo, Delivery, Disconnect, Encoding, Epoch,
+        Publication, Target, UserId, Version,
+    },
+    protocol::frame::{Framing, PositionFormat},
+};
+
+fn form(encoding: Encoding) -> WireForm {
+    WireForm {
+        version: Version::V2,
+        encoding,
+        positions: PositionFormat::Offset,
+        framing: Framing::WebSocket,
+    }
+}
+
+fn key(generation: u32) -> SubscriptionKey {
+    SubscriptionKey {
+        slot: 0,
+        generation,
+    }
+}
+
+fn subscriber(mailbox: &Arc<Mailbox>, generation: u32) -> Subscriber {
+    Subscriber {
+        mailbox: Arc::clone(mailbox),
+        key: key(generation),
+        form: form(Encoding::Json),
+        join_leave: false,
+    }
+}
+
+fn channel() -> Channel {
+    Channel::from("ch")
+}
+
+fn publication(data: &'static [u8]) -> Arc<Broadcast> {
+    let publication = Arc::new(Publication {
+        data: Bytes::from_static(data),
+        ..Publication::default()
+    });
+    Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::Publication(publication, Epoch::default()),
+    })
+}
+
+/// Takes what is queued: the mails, or the reason to close, or nothing.
+fn take(mailbox: &Mailbox) -> Option<Result<VecDeque<Mail>, Disconnect>> {
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let mut mails = VecDeque::new();
+    match mailbox.poll_take(&mut cx, &mut mails) {
+        Poll::Ready(result) => Some(result.map(|()| mails)),
+        Poll::Pending => None,
+    }
+}
+
+fn frames(mailbox: &Mailbox) -> Vec<Bytes> {
+    let mails = take(mailbox).and_then(Result::ok).unwrap_or_default();
+    let frame = |mail| match mail {
+        Mail::Delivery(Delivery { frame, .. }) => frame,
+        _ => None,
+    };
+    mails.into_iter().filter_map(frame).collect()
+}
+
+#[test]
+fn the_first_subscriber_comes_and_the_last_one_goes() {
+    let hub = Hub::new();
+    let (a, b) = (Arc::new(Mailbox::new(100)), Arc::new(Mailbox::new(100)));
+    assert!(hub.join(&channel(), subscriber(&a, 1)));
+    assert!(!hub.join(&channel(), subscriber(&b, 1)));
+    assert_eq!(
+        (hub.channels(), hub.subscriptions(), hub.has(&channel())),
+        (1, 2, true)
+    );
+    assert!(!hub.leave(&channel(), &a, key(1)));
+    assert!(!hub.leave(&channel(), &a, key(1)), "twice changes nothing");
+    assert!(hub.leave(&channel(), &b, key(1)));
+    assert_eq!(
+        (hub.channels(), hub.subscriptions(), hub.has(&channel())),
+        (0, 0, false)
+    );
+}
+
+#[test]
+fn late_leave_keeps_newer_generation() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(1000));
+    hub.join(&channel(), subscriber(&mailbox, 1));
+    hub.join(&channel(), subscriber(&mailbox, 2));
+    assert!(!hub.leave(&channel(), &mailbox, key(1)));
+    assert_eq!(hub.broadcast(&publication(b"1")).queued, 1);
+}
+
+#[test]
+fn one_encoding_serves_all_of_one_wire_form() {
+    let hub = Hub::new();
+    let boxes: Vec<_> = (0..4).map(|_| Arc::new(Mailbox::new(1000))).collect();
+    for (n, mailbox) in boxes.iter().enumerate() {
+        let encoding = if n < 2 {
+            Encoding::Json
+        } else {
+            Encoding::Protobuf
+        };
+        hub.join(
+            &channel(),
+            Subscriber {
+                form: form(encoding),
+                ..subscriber(mailbox, 1)
+            },
+        );
+    }
+    assert_eq!(hub.broadcast(&publication(b"{}")).queued, 4);
+    let frames: Vec<_> = boxes
+        .iter()
+        .map(|mailbox| frames(mailbox)[0].clone())
+        .collect();
+    assert_eq!(frames[0].as_ptr(), frames[1].as_ptr());
+    assert_eq!(frames[2].as_ptr(), frames[3].as_ptr());
+    assert_ne!(frames[0], frames[2]);
+}
+
+#[test]
+fn a_payload_that_is_not_json_reaches_json_subscribers_without_frame() {
+    let hub = Hub::new();
+    let (json, protobuf) = (Arc::new(Mailbox::new(1000)), Arc::new(Mailbox::new(1000)));
+    hub.join(&channel(), subscriber(&json, 1));
+    hub.join(
+        &channel(),
+        Subscriber {
+            form: form(Encoding::Protobuf),
+            ..subscriber(&protobuf, 1)
+        },
+    );
+    assert_eq!(hub.broadcast(&publication(b"\xff")).queued, 2);
+    let Some(Ok(mails)) = take(&json) else {
+        panic!("nothing queued")
+    };
+    assert!(matches!(
+        &mails[0],
+        Mail::Delivery(Delivery { frame: None, .. })
+    ));
+    assert_eq!(frames(&protobuf).len(), 1);
+}
+
+#[test]
+fn joins_and_leaves_reach_only_those_who_want_them() {
+    let hub = Hub::new();
+    let (with, without) = (Arc::new(Mailbox::new(1000)), Arc::new(Mailbox::new(1000)));
+    hub.join(
+        &channel(),
+        Subscriber {
+            join_leave: true,
+            ..subscriber(&with, 1)
+        },
+    );
+    hub.join(&channel(), subscriber(&without, 1));
+    let event = ChannelEvent::Join(Arc::new(ClientInfo::default()));
+    let fanout = hub.broadcast(&Arc::new(Broadcast {
+        channel: channel(),
+        event,
+    }));
+    assert_eq!(
+        (fanout.queued, frames(&with).len(), frames(&without).len()),
+        (1, 1, 0)
+    );
+}
+
+#[test]
+fn a_slow_reader_is_closed_and_the_others_feel_nothing() {
+    let hub = Hub::new();
+    let (slow, quick) = (Arc::new(Mailbox::new(200)), Arc::new(Mailbox::new(200)));
+    hub.join(&channel(), subscriber(&slow, 1));
+    hub.join(&channel(), subscriber(&quick, 1));
+    let mut closed = 0;
+    for _ in 0..50 {
+        let fanout = hub.broadcast(&publication(b"{\"n\":1}"));
+        closed += fanout.slow;
+        let read = frames(&quick);
+        assert_eq!(read.len(), 1);
+        quick.written(read[0].len());
+    }
+    assert_eq!(closed, 1, "closed once");
+    let Some(Err(why)) = take(&slow) else {
+        panic!("what it had is dropped")
+    };
+    assert_eq!(why, Disconnect::SLOW);
+}
+
+#[test]
+fn bytes_count_until_they_are_written() {
+    let mailbox = Mailbox::new(256);
+    let push = || {
+        mailbox.push(Mail::Unsubscribe(
+            channel(),
+            crate::model::Unsubscribe::SERVER,
+        ))
+    };
+    assert_eq!((push(), push()), (Ok(()), Ok(())));
+    assert!(matches!(take(&mailbox), Some(Ok(mails)) if mails.len() == 2));
+    mailbox.written(128);
+    assert_eq!(push(), Ok(()));
+    assert_eq!(
+        (push(), push()),
+        (Err(Refused::Overflow), Err(Refused::Closed))
+    );
+}
+
+#[test]
+fn a_close_comes_after_what_is_queued_and_the_first_reason_stays() {
+    let mailbox = Mailbox::new(1000);
+    mailbox
+        .push(Mail::Unsubscribe(
+            channel(),
+            crate::model::Unsubscribe::SERVER,
+        ))
+        .unwrap();
+    mailbox.close(Disconnect::FORCE_DISCONNECT);
+    mailbox.close(Disconnect::SHUTDOWN);
+    assert!(matches!(take(&mailbox), Some(Ok(mails)) if mails.len() == 1));
+    assert!(matches!(take(&mailbox), Some(Err(why)) if why == Disconnect::FORCE_DISCONNECT));
+}
+
+#[test]
+fn a_push_wakes_the_reader_once() {
+    let mailbox = Mailbox::new(1000);
+    let mut reader = tokio_test::task::spawn(std::future::poll_fn(|cx| {
+        mailbox.poll_take(cx, &mut VecDeque::new())
+    }));
+    assert!(reader.poll().is_pending());
+    mailbox
+        .push(Mail::Unsubscribe(
+            channel(),
+            crate::model::Unsubscribe::SERVER,
+        ))
+        .unwrap();
+    assert!(reader.is_woken());
+    assert!(matches!(reader.poll(), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn a_broadcast_allocates_nothing_per_subscriber() {
+    let allocations = |subscribers: usize| {
+        let hub = Hub::new();
+        let boxes: Vec<_> = (0..subscribers)
+            .map(|_| Arc::new(Mailbox::new(1 << 20)))
+            .collect();
+        for mailbox in &boxes {
+            hub.join(&channel(), subscriber(mailbox, 1));
+        }
+        let broadcast = publication(b"{\"n\":1}");
+        hub.broadcast(&broadcast);
+        let counted = allocation_counter::measure(|| {
+            hub.broadcast(&broadcast);
+        });
+        counted.count_total
+    };
+    let few = allocations(10);
+    assert_eq!(allocations(2000), few);
+    assert!(few > 0, "the frame itself is counted");
+}
+
+#[test]
+fn connections_are_found_by_user_client_and_session() {
+    let registry = Registry::new();
+    let mailbox = Arc::new(Mailbox::new(1));
+    let user = |name: &str| UserId::from(name);
+    for (name, client) in [("42", "a"), ("42", "b"), ("", "c")] {
+        registry
+            .add(&user(name), &ClientId::from(client), &mailbox, None)
+            .unwrap();
+    }
+    let found = |target: Target| registry.find(&target).len();
+    assert_eq!(
+        found(Target {
+            user: user("42"),
+            ..Target::default()
+        }),
+        2
+    );
+    assert_eq!(
+        found(Target::default()),
+        1,
+        "the empty user is the anonymous one"
+    );
+    let client = Some(ClientId::from("b"));
+    assert_eq!(
+        found(Target {
+            user: user("42"),
+            client: client.clone(),
+            session: None
+        }),
+        1
+    );
+    assert_eq!(
+        found(Target {
+            user: user(""),
+            client,
+            session: None
+        }),
+        0
+    );
+    assert_eq!(
+        found(Target {
+            user: user("42"),
+            client: None,
+            session: Some("s".into())
+        }),
+        0
+    );
+    assert_eq!(registry.counts(), (3, 2));
+    registry.remove(&user("42"), &ClientId::from("a"));
+    registry.remove(&user("42"), &ClientId::from("b"));
+    assert_eq!(registry.counts(), (1, 1));
+}
+
+#[test]
+fn a_user_has_a_limit_and_anonymous_connections_have_none() {
+    let registry = Registry::new();
+    let mailbox = Arc::new(Mailbox::new(1));
+    let add =
+        |user: &str, client: &str| registry.add(&user.into(), &client.into(), &mailbox, Some(1));
+    assert!(add("42", "a").is_ok());
+    assert!(add("42", "b").is_err());
+    assert!(add("", "c").is_ok() && add("", "d").is_ok());
+}

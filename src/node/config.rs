@@ -1,0 +1,67 @@
+//! Settings of a node (config.md 8.9, 8.34).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// The part of the configuration tree a node reads.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// Section `client`.
+    pub client: ClientConfig,
+    /// Section `channel`.
+    pub channel: ChannelConfig,
+    /// Section `node`.
+    pub node: NodeConfig,
+}
+
+/// Limits and intervals of connections.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ClientConfig {
+    /// Application ping period; `None` for none.
+    pub ping_interval: Option<Duration>,
+    /// Wait for pong; `None` when none is expected.
+    pub pong_timeout: Option<Duration>,
+    /// Grace after connection expiration.
+    pub expired_close_delay: Duration,
+    /// Grace after subscription expiration.
+    pub expired_sub_close_delay: Duration,
+    /// Time limit of the connect command.
+    pub stale_close_delay: Duration,
+    /// Subscriptions per connection.
+    pub channel_limit: usize,
+    /// Bytes queued per connection before it is closed as slow.
+    pub queue_max_size: usize,
+    /// Period of presence renewal and periodic checks.
+    pub presence_update_interval: Duration,
+    /// Commands of one connection at the same time; 0 and 1 mean one after another.
+    pub concurrency: u32,
+    /// Period of position checks; zero for none.
+    pub channel_position_check_delay: Duration,
+    /// Largest lag of a delivery to a positioned subscriber; zero for any.
+    pub channel_position_max_time_lag: Duration,
+    /// Connections per user on this node; 0 for any number.
+    pub user_connection_limit: usize,
+    /// Server time in the connect reply.
+    pub connect_include_server_time: bool,
+    /// Most publications of a history reply.
+    pub history_max_publication_limit: usize,
+    /// Most publications recovered.
+    pub recovery_max_publication_limit: usize,
+}
+
+/// What a node reads of section `channel`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ChannelConfig {
+    /// Longest channel name for clients, bytes.
+    pub max_length: usize,
+}
+
+/// Section `node`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NodeConfig {
+    /// Node name; the server fills in host and port when empty.
+    pub name: String,
+    /// Period of metric snapshots in `info`.
+    pub info_metrics_aggregate_interval: Duration,
+}

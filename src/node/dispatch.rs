@@ -1,0 +1,447 @@
+//! Carries out the calls of a session against hooks, engine and hub. Here module errors become the codes clients see.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Error, Shared};
+use crate::{
+    engine::{self, HistoryQuery},
+    hooks::{self, Read},
+    hub::{Mailbox, Subscriber},
+    model::{
+        Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, Publication,
+        Rejection, StreamPosition, Target, UserId,
+    },
+    protocol::{
+        ConnectRequest, HistoryResult, PresenceResult, PresenceStatsResult, ReplyBody,
+        SubscribeRequest,
+    },
+    session::{Call, Identified, Join, Joined, Leave, Outcome, Refreshed, SubRefreshed},
+};
+
+impl From<Error> for Rejection {
+    fn from(error: Error) -> Self {
+        Self::Error(match error {
+            Error::UnknownChannel => ClientError::UNKNOWN_CHANNEL,
+            Error::BadRequest => ClientError::BAD_REQUEST,
+            Error::NotAvailable => ClientError::NOT_AVAILABLE,
+            Error::UnrecoverablePosition => ClientError::UNRECOVERABLE_POSITION,
+            Error::Internal(_) => ClientError::INTERNAL,
+        })
+    }
+}
+
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
+        match error {
+            engine::Error::UnrecoverablePosition(_) => Self::UnrecoverablePosition,
+            engine::Error::BadQuery => Self::BadRequest,
+            other => Self::Internal(Some(other)),
+        }
+    }
+}
+
+/// One connection's side of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: hooks::Client,
+    pub(super) mailbox: Arc<Mailbox>,
+}
+
+impl Caller {
+    /// Carries out one call.
+    pub(super) async fn perform(self, call: Call) -> Outcome {
+        match call {
+            Call::Connect(request) => Outcome::Connect(self.connect(*request).await),
+            Call::Register {
+                user,
+                single_connection,
+            } => Outcome::Registered(self.register(user, single_connection).await),
+            Call::Deregister(user) => {
+                self.shared.connections.remove(&user, &self.client.id);
+                Outcome::Done
+            }
+            Call::Subscribe(request) => Outcome::Subscribe(self.authorize(*request).await),
+            Call::Join(join) => Outcome::Joined(self.join(*join).await),
+            Call::AnnounceJoin(channel, info) => {
+                self.shared
+                    .announce(&channel, ChannelEvent::Join(info))
+                    .await;
+                Outcome::Done
+            }
+            Call::Leave(leave) => {
+                self.leave(leave).await;
+                Outcome::Done
+            }
+            Call::Message(data) => {
+                Outcome::Message(self.shared.hooks.message(&self.client, data).await)
+            }
+            Call::Refresh(token) => Outcome::Refresh(self.refresh(&token).await),
+            Call::SubRefresh { channel, token } => {
+                Outcome::SubRefresh(self.sub_refresh(&channel, &token).await)
+            }
+            Call::RenewPresence(entries) => {
+                self.renew_presence(entries).await;
+                Outcome::Done
+            }
+            Call::Top(channel) => Outcome::Top(self.shared.top(&channel).await.ok()),
+            question => Outcome::Reply(self.answer(question).await),
+        }
+    }
+
+    /// The calls that are one question and one reply.
+    async fn answer(&self, call: Call) -> Result<ReplyBody, Rejection> {
+        match call {
+            Call::Publish {
+                channel,
+                data,
+                kind,
+                subscribed,
+                info,
+            } => self
+                .publish(&channel, data, kind, (subscribed, info))
+                .await
+                .map(|()| ReplyBody::Publish),
+            Call::Presence {
+                channel,
+                subscribed,
+            } => {
+                self.allow_read(&channel, subscribed, Read::Presence)
+                    .await?;
+                let presence = self.shared.presence(&channel).await?;
+                Ok(ReplyBody::Presence(PresenceResult { presence }))
+            }
+            Call::PresenceStats {
+                channel,
+                subscribed,
+            } => {
+                self.allow_read(&channel, subscribed, Read::Presence)
+                    .await?;
+                let stats = self.shared.presence_stats(&channel).await?;
+                let int = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                let (num_clients, num_users) = (int(stats.clients), int(stats.users));
+                Ok(ReplyBody::PresenceStats(PresenceStatsResult {
+                    num_clients,
+                    num_users,
+                }))
+            }
+            Call::History {
+                channel,
+                subscribed,
+                limit,
+                since,
+                reverse,
+            } => {
+                self.allow_read(&channel, subscribed, Read::History).await?;
+                let query = HistoryQuery {
+                    since,
+                    limit: Some(limit),
+                    reverse,
+                    ..HistoryQuery::default()
+                };
+                let history = self.shared.history(&channel, query).await?;
+                let StreamPosition { offset, epoch } = history.position;
+                let epoch = epoch.as_str().to_owned();
+                Ok(ReplyBody::History(HistoryResult {
+                    publications: history.publications,
+                    epoch,
+                    offset,
+                }))
+            }
+            Call::Rpc { method, data } => self
+                .shared
+                .hooks
+                .rpc(&self.client, &method, data)
+                .await
+                .map(ReplyBody::Rpc),
+            other => {
+                tracing::error!(?other, "a call without reply was taken for a question");
+                Err(ClientError::INTERNAL.into())
+            }
+        }
+    }
+
+    async fn connect(&self, request: ConnectRequest) -> Result<Box<Identified>, Rejection> {
+        let question = hooks::ConnectQuestion {
+            token: request.token,
+            data: request.data,
+            name: request.name,
+            version: request.version,
+            headers: request.headers,
+            channels: request.subs.into_keys().collect(),
+        };
+        let answer = self.shared.hooks.connect(&self.client, question).await?;
+        Ok(Box::new(Identified {
+            user: answer.user,
+            expire_at: answer.expire_at,
+            server_side_refresh: answer.server_side_refresh,
+            info: answer.info,
+            meta: answer.meta,
+            data: answer.data,
+            channels: answer.channels,
+            single_connection: answer.single_connection,
+        }))
+    }
+
+    async fn register(
+        &self,
+        user: UserId,
+        single_connection: Option<Channel>,
+    ) -> Result<(), Rejection> {
+        if let Some(channel) = single_connection {
+            let others = self.shared.engine.presence.list(&channel).await.map_err(|error| {
+                tracing::error!(%error, %channel, "error reading presence of a personal channel");
+                Disconnect::SERVER_ERROR
+            })?;
+            if others.keys().any(|client| *client != self.client.id) {
+                let target = Target {
+                    user: user.clone(),
+                    ..Target::default()
+                };
+                let close = Control::Disconnect(
+                    target,
+                    Disconnect::CONNECTION_LIMIT,
+                    vec![self.client.id.clone()],
+                );
+                self.shared
+                    .control(close)
+                    .await
+                    .map_err(|_error| Disconnect::SERVER_ERROR)?;
+            }
+        }
+        let limit =
+            Some(self.shared.config.client.user_connection_limit).filter(|limit| *limit > 0);
+        let added = self
+            .shared
+            .connections
+            .add(&user, &self.client.id, &self.mailbox, limit);
+        added.map_err(|_limit_reached| Disconnect::CONNECTION_LIMIT)?;
+        self.shared.metrics.action("add_client");
+        Ok(())
+    }
+
+    async fn authorize(
+        &self,
+        request: SubscribeRequest,
+    ) -> Result<Box<crate::model::SubscribeOptions>, Rejection> {
+        let question = hooks::SubscribeQuestion {
+            channel: request.channel,
+            token: request.token,
+            data: request.data,
+            kind: request.kind,
+            positioned: request.positioned,
+            recoverable: request.recoverable,
+            join_leave: request.join_leave,
+        };
+        self.shared
+            .hooks
+            .subscribe(&self.client, question)
+            .await
+            .map(Box::new)
+    }
+
+    /// Registers, adds presence, reads history; undoes all of it when a part fails.
+    async fn join(&self, join: Join) -> Result<Joined, Rejection> {
+        let Join {
+            channel,
+            key,
+            form,
+            options,
+            info,
+            since,
+            limit,
+        } = join;
+        let subscriber = Subscriber {
+            mailbox: Arc::clone(&self.mailbox),
+            key,
+            form,
+            join_leave: options.push_join_leave,
+        };
+        let outcome = async {
+            self.shared
+                .interest
+                .join(&self.shared, &channel, subscriber)
+                .await?;
+            if options.presence {
+                self.shared.metrics.action("add_presence");
+                self.shared.engine.presence.add(&channel, &info).await?;
+            }
+            if !(options.positioned || options.recoverable) {
+                return Ok(Joined::default());
+            }
+            self.read_missed(&channel, since, limit).await
+        };
+        let failed = |error: engine::Error| {
+            tracing::error!(%error, %channel, client = %self.client.id, "error subscribing to channel");
+            error
+        };
+        match outcome.await.map_err(failed) {
+            Ok(joined) => Ok(joined),
+            Err(_) => {
+                self.leave(Leave {
+                    channel,
+                    key,
+                    presence: options.presence,
+                    announce: None,
+                })
+                .await;
+                Err(Disconnect::SERVER_ERROR.into())
+            }
+        }
+    }
+
+    async fn read_missed(
+        &self,
+        channel: &Channel,
+        since: Option<StreamPosition>,
+        limit: usize,
+    ) -> Result<Joined, engine::Error> {
+        let meta_ttl = self
+            .shared
+            .hooks
+            .channel(channel)
+            .map(|options| options.history_meta_ttl)
+            .unwrap_or_default();
+        let recovering = since.is_some();
+        self.shared.metrics.action(if recovering {
+            "history_recover"
+        } else {
+            "history_stream_top"
+        });
+        let query = HistoryQuery {
+            limit: Some(if recovering { limit } else { 0 }),
+            since,
+            reverse: false,
+            meta_ttl,
+        };
+        match self.shared.engine.broker.history(channel, &query).await {
+            Ok(history) => Ok(Joined {
+                publications: history.publications,
+                top: history.position,
+            }),
+            // Another epoch: nothing can be recovered, the subscription starts at the present top.
+            Err(engine::Error::UnrecoverablePosition(top)) => Ok(Joined {
+                publications: Vec::new(),
+                top,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Undoes a join: presence first, then the leave, then the interest of this node (client-protocol.md 4.7).
+    pub(super) async fn leave(&self, leave: Leave) {
+        let Leave {
+            channel,
+            key,
+            presence,
+            announce,
+        } = leave;
+        self.shared.hub_leave(&channel, &self.mailbox, key);
+        if presence {
+            self.shared.metrics.action("remove_presence");
+            if let Err(error) = self
+                .shared
+                .engine
+                .presence
+                .remove(&channel, &self.client.id)
+                .await
+            {
+                tracing::error!(%error, %channel, client = %self.client.id, "error removing presence");
+            }
+        }
+        if let Some(info) = announce {
+            self.shared
+                .announce(&channel, ChannelEvent::Leave(info))
+                .await;
+        }
+        self.shared.interest.settle(&self.shared, &channel).await;
+    }
+
+    async fn publish(
+        &self,
+        channel: &Channel,
+        data: Bytes,
+        kind: i32,
+        (subscribed, info): (bool, Arc<ClientInfo>),
+    ) -> Result<(), Rejection> {
+        let options = self.shared.hooks.channel(channel)?;
+        Shared::check_format(&options, &data)?;
+        let data = self
+            .shared
+            .hooks
+            .publish(&self.client, channel, subscribed, data)
+            .await?;
+        if kind != 0 {
+            return Err(ClientError::NOT_AVAILABLE.into());
+        }
+        let publication = Publication {
+            data,
+            info: Some(info),
+            ..Publication::default()
+        };
+        let how = Shared::publish_options(&options);
+        self.shared
+            .publish(channel, publication, how)
+            .await
+            .map(|_| ())
+            .map_err(Rejection::from)
+    }
+
+    /// Namespace, name, feature, permission: in this order (tokens.md 8.2).
+    async fn allow_read(
+        &self,
+        channel: &Channel,
+        subscribed: bool,
+        what: Read,
+    ) -> Result<(), Rejection> {
+        self.shared.hooks.channel(channel)?;
+        self.shared
+            .hooks
+            .read(&self.client, channel, subscribed, what)
+            .await
+    }
+
+    async fn refresh(&self, token: &str) -> Result<Refreshed, Rejection> {
+        let answer = self.shared.hooks.refresh(&self.client, token).await?;
+        let hooks::RefreshAnswer {
+            expire_at,
+            info,
+            meta,
+            channels,
+        } = answer;
+        Ok(Refreshed {
+            expire_at,
+            info,
+            meta,
+            channels,
+        })
+    }
+
+    async fn sub_refresh(&self, channel: &Channel, token: &str) -> Result<SubRefreshed, Rejection> {
+        let answer = self
+            .shared
+            .hooks
+            .sub_refresh(&self.client, channel, token)
+            .await?;
+        let hooks::SubRefreshAnswer {
+            channel,
+            expire_at,
+            info,
+        } = answer;
+        Ok(SubRefreshed {
+            channel,
+            expire_at,
+            info,
+        })
+    }
+
+    async fn renew_presence(&self, entries: Vec<(Channel, Arc<ClientInfo>)>) {
+        for (channel, info) in entries {
+            if let Err(error) = self.shared.engine.presence.add(&channel, &info).await {
+                tracing::error!(%error, %channel, client = %self.client.id, "error renewing presence");
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! May it publish, and may it read presence or history (client-protocol.md 4.5, tokens.md 8.2)?
+
+use serde::de::IgnoredAny;
+
+use super::{Policy, note::Note};
+use crate::{
+    hooks::{Client, Read},
+    model::{Channel, ClientError, DataFormat, Disconnect, Rejection, Version},
+};
+
+impl Policy {
+    pub(super) fn answer_publish(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        subscribed: bool,
+        data: &[u8],
+    ) -> Result<(), Rejection> {
+        let settings = self.settings();
+        if client.version == Version::V1 && data.is_empty() {
+            return Err(Disconnect::BAD_REQUEST.into());
+        }
+        let resolved = settings.open(channel).inspect_err(|rejection| {
+            self.note_unknown(rejection, Note::PublishUnknown, client, channel);
+        })?;
+        let namespace = resolved.namespace;
+        if !fits(namespace.channel.data_format, data) {
+            return Err(ClientError::BAD_REQUEST.into());
+        }
+        // Whoever the backend is asked about waits until there is a way to ask it.
+        if namespace.asks_on_publish() {
+            return Err(ClientError::NOT_AVAILABLE.into());
+        }
+        if settings.insecure || namespace.allows_publish(client.user.is_empty(), subscribed) {
+            return Ok(());
+        }
+        self.note(Note::Publish, client, Some(channel));
+        Err(ClientError::PERMISSION_DENIED.into())
+    }
+
+    pub(super) fn answer_read(
+        &self,
+        client: &Client,
+        channel: &Channel,
+        subscribed: bool,
+        what: Read,
+    ) -> Result<(), Rejection> {
+        let settings = self.settings();
+        let (unknown, refused) = match what {
+            Read::Presence => (Note::PresenceUnknown, Note::Presence),
+            Read::History => (Note::HistoryUnknown, Note::History),
+        };
+        let resolved = settings.open(channel).inspect_err(|rejection| {
+            self.note_unknown(rejection, unknown, client, channel);
+        })?;
+        let namespace = resolved.namespace;
+        let anonymous = client.user.is_empty();
+        let (available, permitted) = match what {
+            Read::Presence => (
+                namespace.channel.presence,
+                namespace.allows_presence(anonymous, subscribed),
+            ),
+            Read::History => (
+                namespace.channel.has_history(),
+                namespace.allows_history(anonymous, subscribed),
+            ),
+        };
+        if !available {
+            return Err(ClientError::NOT_AVAILABLE.into());
+        }
+        if settings.insecure || permitted {
+            return Ok(());
+        }
+        self.note(refused, client, Some(channel));
+        Err(ClientError::PERMISSION_DENIED.into())
+    }
+
+    fn note_unknown(&self, rejection: &Rejection, note: Note, client: &Client, channel: &Channel) {
+        if *rejection == Rejection::Error(ClientError::UNKNOWN_CHANNEL) {
+            self.note(note, client, Some(channel));
+        }
+    }
+}
+
+/// Whether a payload is what the namespace wants (server-api.md 7.2). Depth does not matter: nothing is built.
+fn fits(format: DataFormat, data: &[u8]) -> bool {
+    let document = || {
+        std::str::from_utf8(data)
+            .ok()
+            .filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
+    };
+    match format {
+        DataFormat::NonEmpty => !data.is_empty(),
+        DataFormat::Binary => true,
+        DataFormat::Json => document().is_some(),
+        DataFormat::JsonObject => document().is_some_and(|text| text.trim_start().starts_with('{')),
+    }
+}

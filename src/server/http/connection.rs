@@ -1,0 +1,269 @@
+//! One HTTP connection from its first byte to its last: protocol settings, the clock of the first request, age, and the
+//! graceful end.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::Request;
+use hyper::rt::Executor;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::conn::auto,
+};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Site, Visit};
+use crate::transport::{
+    Tasks,
+    grpc::{Config, ConnectionAge, StreamScope},
+};
+
+/// Largest block of request headers, in both generations of HTTP; more is 431.
+const HEADERS: usize = 16 * 1024;
+/// Longest pause between two requests of a connection.
+const IDLE: Duration = Duration::from_secs(75);
+/// Head start of sessions before an aged connection is told to go.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// Settings of HTTP/2 connections.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::server) struct Http2 {
+    max_concurrent_streams: u32,
+    keepalive: Option<(Duration, Duration)>,
+    max_age: Option<Duration>,
+}
+
+impl From<&Config> for Http2 {
+    fn from(config: &Config) -> Self {
+        let given = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
+        Self {
+            max_concurrent_streams: config.max_concurrent_streams,
+            keepalive: given(config.keepalive_interval)
+                .map(|every| (every, config.keepalive_timeout)),
+            max_age: given(config.max_connection_age),
+        }
+    }
+}
+
+macro_rules! http2_settings {
+    ($builder:expr, $settings:expr) => {{
+        let settings: &Http2 = $settings;
+        $builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(settings.max_concurrent_streams)
+            .max_header_list_size(u32::try_from(HEADERS).unwrap_or(u32::MAX))
+            .keep_alive_interval(settings.keepalive.map(|(every, _)| every))
+            .keep_alive_timeout(settings.keepalive.map_or(IDLE, |(_, wait)| wait));
+    }};
+}
+
+impl Http2 {
+    /// A builder of connections whose streams belong to somebody.
+    pub(in crate::server) fn builder(
+        &self,
+        streams: Streams,
+    ) -> hyper::server::conn::http2::Builder<Streams> {
+        let mut builder = hyper::server::conn::http2::Builder::new(streams);
+        http2_settings!(builder, self);
+        builder
+    }
+
+    /// When a connection that begins now is too old, up to a tenth earlier or later than configured.
+    pub(in crate::server) fn end_of_life(&self) -> Option<Instant> {
+        let age = self.max_age?;
+        Some(Instant::now() + age.mul_f64(rand::random_range(0.9..=1.1)))
+    }
+}
+
+/// Executor of HTTP/2 streams: each is a task with an owner.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Streams(pub(in crate::server) Tasks);
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        StreamScope::spawn(&self.0, stream);
+    }
+}
+
+/// Whatever ends a connection from this side.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Limits {
+    /// The server stops: finish what was begun.
+    pub(in crate::server) stop: CancellationToken,
+    /// Cancelled for the sessions of a connection that is too old.
+    pub(in crate::server) aged: Option<CancellationToken>,
+    /// A request was seen.
+    pub(in crate::server) seen: Arc<AtomicBool>,
+}
+
+impl Limits {
+    pub(in crate::server) fn new(stop: &CancellationToken, ages: bool) -> Self {
+        Self {
+            stop: stop.child_token(),
+            aged: ages.then(CancellationToken::new),
+            seen: Arc::default(),
+        }
+    }
+
+    /// Notes that a request came, and tells it of the connection's age.
+    pub(in crate::server) fn mark<B>(&self, request: &mut Request<B>) {
+        self.seen.store(true, Ordering::Relaxed);
+        if let Some(aged) = &self.aged {
+            request.extensions_mut().insert(ConnectionAge(aged.clone()));
+        }
+    }
+}
+
+/// A connection that can be asked to end.
+pub(in crate::server) trait Graceful:
+    Future<Output = Result<(), Self::Error>>
+{
+    type Error: std::fmt::Display;
+
+    fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+macro_rules! graceful {
+    ($connection:ty, $error:ty) => {
+        impl Graceful for $connection {
+            type Error = $error;
+
+            fn graceful_shutdown(self: Pin<&mut Self>) {
+                <$connection>::graceful_shutdown(self);
+            }
+        }
+    };
+}
+
+type Socket = TokioIo<TcpStream>;
+graceful!(hyper::server::conn::http1::UpgradeableConnection<Socket, Visit>, hyper::Error);
+graceful!(
+    auto::UpgradeableConnection<'_, Socket, Visit, Streams>,
+    Box<dyn std::error::Error + Send + Sync>
+);
+
+impl<I, S, B> Graceful for hyper::server::conn::http2::Connection<I, S, Streams>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Error = hyper::Error;
+
+    fn graceful_shutdown(self: Pin<&mut Self>) {
+        Self::graceful_shutdown(self);
+    }
+}
+
+/// Drives a connection to its end; which one it was is the peer's affair. Without patience the first request may come when
+/// it likes: HTTP/2 has its own pings.
+pub(in crate::server) async fn drive<C>(
+    connection: C,
+    limits: &Limits,
+    patience: Option<Duration>,
+    end_of_life: Option<Instant>,
+) where
+    C: Graceful,
+{
+    let mut connection = pin!(connection);
+    let (mut next, first) = match (patience, end_of_life) {
+        (Some(patience), _) => (Some(Alarm::FirstRequest), Instant::now() + patience),
+        (None, Some(at)) => (Some(Alarm::Age), at),
+        (None, None) => (None, Instant::now()),
+    };
+    let mut alarm = pin!(sleep_until(first));
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            () = limits.stop.cancelled(), if !stopping => {
+                if patience.is_some() && !limits.seen.load(Ordering::Relaxed) {
+                    // Nothing was asked, and hyper would wait for it.
+                    return;
+                }
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = alarm.as_mut(), if next.is_some() => match next.take() {
+                Some(Alarm::FirstRequest) if !limits.seen.load(Ordering::Relaxed) => return,
+                Some(Alarm::FirstRequest) => {
+                    if let Some(at) = end_of_life {
+                        next = Some(Alarm::Age);
+                        alarm.as_mut().reset(at);
+                    }
+                }
+                Some(Alarm::Age) => {
+                    limits.aged.iter().for_each(CancellationToken::cancel);
+                    next = Some(Alarm::Farewell);
+                    alarm.as_mut().reset(Instant::now() + FAREWELL);
+                }
+                Some(Alarm::Farewell) | None => connection.as_mut().graceful_shutdown(),
+            },
+        }
+    }
+}
+
+/// What a connection waits for beside its peer, in this order.
+enum Alarm {
+    /// Something should have been asked by now.
+    FirstRequest,
+    /// The connection is old: its sessions are told.
+    Age,
+    /// Then the peer itself is.
+    Farewell,
+}
+
+/// Serves one connection of a site, HTTP/1 with upgrades, and HTTP/2 where gRPC shares the port.
+pub(in crate::server) async fn serve(
+    socket: TcpStream,
+    remote: SocketAddr,
+    site: Arc<Site>,
+    streams: Tasks,
+    stop: CancellationToken,
+) {
+    let shared = site.grpc.is_some();
+    let end_of_life = site.http2.end_of_life().filter(|_| shared);
+    let limits = Limits::new(&stop, end_of_life.is_some());
+    let (patience, io) = (Some(site.patience), TokioIo::new(socket));
+    let visit = Visit {
+        site: site.clone(),
+        remote,
+        limits: limits.clone(),
+    };
+    if shared {
+        let mut builder = auto::Builder::new(Streams(streams));
+        let mut http1 = builder.http1();
+        http1.timer(TokioTimer::new());
+        http1.header_read_timeout(IDLE).max_buf_size(HEADERS);
+        http2_settings!(builder.http2(), &site.http2);
+        let connection = builder.serve_connection_with_upgrades(io, visit);
+        Box::pin(drive(connection, &limits, patience, end_of_life)).await;
+    } else {
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.timer(TokioTimer::new());
+        builder.header_read_timeout(IDLE).max_header_size(HEADERS);
+        let connection = builder.serve_connection(io, visit).with_upgrades();
+        Box::pin(drive(connection, &limits, patience, None)).await;
+    }
+}

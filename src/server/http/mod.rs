@@ -1,0 +1,159 @@
+//! HTTP connections of a listener: one table of paths, one way to serve, count and log a request.
+//!
+//! What a path answers is its handler's; this never looks into a body.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body, response::Response};
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method, Request};
+use hyper::body::Incoming;
+use prometheus::{IntCounterVec, Opts, Registry};
+use tokio::time::Instant;
+use tower::ServiceExt;
+
+use crate::transport::{RemoteAddress, grpc};
+
+mod connection;
+mod paths;
+
+pub(super) use connection::{Http2, Limits, Streams, drive, serve};
+pub use paths::{DuplicatePath, Paths};
+use paths::{Lookup, not_found, redirect};
+
+/// Methods that appear in metrics by their name.
+const METHODS: [Method; 9] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::DELETE,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PATCH,
+    Method::CONNECT,
+    Method::TRACE,
+];
+
+/// Counter of requests (metrics.md 4).
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    requests: IntCounterVec,
+    counting: bool,
+}
+
+impl Metrics {
+    /// Makes and registers the counter; with `counting` (`prometheus.instrument_http_handlers`) it has values.
+    ///
+    /// # Errors
+    /// When the name is taken in the registry.
+    pub fn new(
+        registry: &Registry,
+        namespace: &str,
+        counting: bool,
+    ) -> Result<Self, prometheus::Error> {
+        let requests = IntCounterVec::new(
+            Opts::new("node_incoming_http_requests_total", "HTTP requests.").namespace(namespace),
+            &["path", "method", "status"],
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        Ok(Self { requests, counting })
+    }
+
+    fn count(&self, path: &str, method: &Method, status: u16) {
+        if self.counting {
+            // Names outside the standard are chosen by clients.
+            let known = METHODS.contains(method);
+            let method = if known { method.as_str() } else { "UNKNOWN" };
+            let labels = [path, method, &status.to_string()];
+            self.requests.with_label_values(&labels).inc();
+        }
+    }
+}
+
+/// What an HTTP listener serves.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// Handlers by path.
+    pub(super) paths: Paths,
+    /// gRPC on the same port (`centripetal.grpc.shared`); without it the port speaks HTTP/1 only.
+    pub(super) grpc: Option<Router>,
+    /// Counter of requests.
+    pub(super) metrics: Metrics,
+    /// Longest wait for the first request of a connection.
+    pub(super) patience: Duration,
+    /// Settings of HTTP/2 connections.
+    pub(super) http2: Http2,
+}
+
+impl Site {
+    /// Answers one request.
+    async fn answer(
+        self: Arc<Self>,
+        remote: SocketAddr,
+        mut request: Request<Incoming>,
+    ) -> Response {
+        request.extensions_mut().insert(RemoteAddress(remote));
+        if let Some(grpc) = self
+            .grpc
+            .as_ref()
+            .filter(|_| grpc::is_grpc(request.headers()))
+        {
+            return call(grpc.clone(), request).await;
+        }
+        let found = match self.paths.find(request.uri().path()) {
+            Lookup::Handler(found) => found,
+            Lookup::Redirect(to) => return redirect(&to),
+            Lookup::Nothing => return not_found(),
+        };
+        let start = Instant::now();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let addr = tracing::enabled!(tracing::Level::DEBUG).then(|| address(&request, remote));
+        let response = call(found.router.clone(), request).await;
+        let status = response.status().as_u16();
+        self.metrics.count(&found.pattern, &method, status);
+        tracing::debug!(%method, status, path, addr, duration = ?start.elapsed(), "http request");
+        response
+    }
+}
+
+/// Calls a router, which cannot fail.
+async fn call(router: Router, request: Request<Incoming>) -> Response {
+    let answered: Result<_, Infallible> = router.oneshot(request).await;
+    answered.unwrap_or_else(|never| match never {})
+}
+
+/// Where a request came from, in the words of its headers.
+fn address<B>(request: &Request<B>, remote: SocketAddr) -> String {
+    let headers: &HeaderMap = request.headers();
+    let named = headers
+        .get("x-real-ip")
+        .or_else(|| headers.get("x-forwarded-for"));
+    match named.and_then(|value| value.to_str().ok()) {
+        Some(named) => named.to_owned(),
+        None => remote.to_string(),
+    }
+}
+
+/// One connection's view of a site.
+#[derive(Clone, Debug)]
+pub(super) struct Visit {
+    site: Arc<Site>,
+    remote: SocketAddr,
+    limits: Limits,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Visit {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.limits.mark(&mut request);
+        let answer = self.site.clone().answer(self.remote, request);
+        Box::pin(async move { Ok(answer.await) })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! HTTP/1 connections as a raw peer sees them.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::transport::{Tasks, testing};
+
+struct Server {
+    address: SocketAddr,
+    registry: Registry,
+    stop: CancellationToken,
+    tasks: Tasks,
+}
+
+async fn start(shared: bool) -> Server {
+    let mut paths = Paths::default();
+    let echo = Router::new().fallback(|body: String| async move { body });
+    paths.exact("echo", "/echo", echo).unwrap();
+    paths
+        .tree("tree", "/tree", Router::new().fallback(|| async { "tree" }))
+        .unwrap();
+    let registry = Registry::new();
+    let site = Arc::new(Site {
+        paths,
+        grpc: shared.then(|| Router::new().fallback(|| async { "grpc" })),
+        metrics: Metrics::new(&registry, "centrifugo", true).unwrap(),
+        patience: Duration::from_secs(1),
+        http2: Http2::from(&testing::grpc_config()),
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, tasks) = (CancellationToken::new(), Tasks::default());
+    let (token, owner) = (stop.clone(), tasks.clone());
+    tasks.spawn(async move {
+        while let Some(accepted) = token.run_until_cancelled(listener.accept()).await {
+            let (socket, remote) = accepted.unwrap();
+            owner.spawn(serve(
+                socket,
+                remote,
+                site.clone(),
+                owner.clone(),
+                token.clone(),
+            ));
+        }
+    });
+    Server {
+        address,
+        registry,
+        stop,
+        tasks,
+    }
+}
+
+impl Server {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Everything a peer hears that says this and closes its half.
+    async fn ask(&self, request: &str) -> String {
+        let mut socket = self.connect().await;
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let head = "Connection: close\r\n";
+        assert!(
+            request.contains(head) || request.len() > 10_000,
+            "would not end"
+        );
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_are_404_whatever_the_method() {
+    let server = start(false).await;
+    for method in ["GET", "POST", "OPTIONS", "BREW"] {
+        let answer = server
+            .ask(&format!(
+                "{method} /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+        assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+        assert!(answer.contains("content-type: text/plain; charset=utf-8\r\n"));
+        assert!(answer.contains("x-content-type-options: nosniff\r\n"));
+        assert!(answer.contains("content-length: 19\r\n"));
+        assert!(answer.ends_with("\r\n\r\n404 page not found\n"));
+    }
+    let answer = server
+        .ask("GET /tree HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 307 ") && answer.contains("location: /tree/\r\n"));
+}
+
+#[tokio::test]
+async fn a_header_block_above_16_kib_is_431() {
+    for shared in [false, true] {
+        let server = start(shared).await;
+        let request = |size: usize| {
+            let filler = "x".repeat(size);
+            format!("GET /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-A: {filler}\r\n\r\n")
+        };
+        let answer = server.ask(&request(15_000)).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let answer = server.ask(&request(17_000)).await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{shared} {answer}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_may_be_larger_than_headers() {
+    let server = start(false).await;
+    let body = "y".repeat(1_000_000);
+    let answer = server
+        .ask(&format!(
+            "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .await;
+    assert!(answer.ends_with(&body));
+}
+
+#[tokio::test]
+async fn half_a_request_is_not_waited_for_for_ever() {
+    for shared in [false, true] {
+        let server = start(shared).await;
+        for half in ["", "GET /ec", "GET /echo HTTP/1.1\r\nHost: x\r\n"] {
+            let mut socket = server.connect().await;
+            socket.write_all(half.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let start = Instant::now();
+            let end = socket.read_to_end(&mut answer).await;
+            assert!(end.is_err() || answer.is_empty(), "{half}");
+            assert!(start.elapsed() < Duration::from_secs(3));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_asked_once_may_rest() {
+    let server = start(false).await;
+    let mut socket = server.connect().await;
+    for _ in 0..2 {
+        socket
+            .write_all(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi")
+            .await
+            .unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nhi") {
+            assert_ne!(socket.read_buf(&mut answer).await.unwrap(), 0);
+        }
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+    }
+    // Told to stop, it ends at once, since nothing is under way.
+    server.stop.cancel();
+    assert_eq!(socket.read(&mut [0; 16]).await.unwrap(), 0);
+    server.tasks.finished().await;
+}
+
+#[tokio::test]
+async fn requests_with_a_handler_are_counted_by_pattern() {
+    let server = start(false).await;
+    for request in [
+        "POST /echo",
+        "GET /tree/a",
+        "GET /tree/b",
+        "BREW /tree/c",
+        "GET /nowhere",
+    ] {
+        server
+            .ask(&format!(
+                "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            ))
+            .await;
+    }
+    let mut counted: Vec<_> = server.registry.gather()[0]
+        .get_metric()
+        .iter()
+        .map(|metric| {
+            let labels: Vec<_> = metric
+                .get_label()
+                .iter()
+                .map(|label| label.value().to_owned())
+                .collect();
+            (labels.join(" "), metric.get_counter().get_value())
+        })
+        .collect();
+    counted.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(
+        counted,
+        [
+            ("GET /tree/ 200".to_owned(), 2.0),
+            ("POST /echo 200".to_owned(), 1.0),
+            ("UNKNOWN /tree/ 200".to_owned(), 1.0)
+        ]
+    );
+}
+
+#[tokio::test]
+async fn grpc_on_the_shared_port_is_told_by_its_content_type() {
+    let grpc = "Content-Type: application/grpc\r\n";
+    for (shared, header, status, body) in [
+        (true, grpc, " 200 ", "grpc"),
+        (true, "", " 404 ", "404 page not found\n"),
+        (false, grpc, " 404 ", "404 page not found\n"),
+    ] {
+        let server = start(shared).await;
+        let answer = server
+            .ask(&format!(
+                "POST /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n"
+            ))
+            .await;
+        assert!(
+            answer.contains(status) && answer.ends_with(body),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn the_address_in_the_log_is_what_headers_say() {
+    let remote = "1.2.3.4:5".parse().unwrap();
+    let mut request = Request::new(());
+    assert_eq!(address(&request, remote), "1.2.3.4:5");
+    request
+        .headers_mut()
+        .insert("x-forwarded-for", "6.6.6.6".parse().unwrap());
+    assert_eq!(address(&request, remote), "6.6.6.6");
+    request
+        .headers_mut()
+        .insert("x-real-ip", "7.7.7.7".parse().unwrap());
+    assert_eq!(address(&request, remote), "7.7.7.7");
+}
+
+#[tokio::test]
+async fn a_connection_that_asked_nothing_does_not_hold_the_end_up() {
+    for shared in [false, true] {
+        let server = start(shared).await;
+        let mut silent = server.connect().await;
+        let mut half = server.connect().await;
+        half.write_all(b"GET /echo HT").await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.stop.cancel();
+        let start = Instant::now();
+        server.tasks.finished().await;
+        assert!(start.elapsed() < Duration::from_millis(800));
+        for socket in [&mut silent, &mut half] {
+            assert!(matches!(socket.read(&mut [0; 16]).await, Ok(0) | Err(_)));
+        }
+    }
+}

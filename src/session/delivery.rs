@@ -1,0 +1,122 @@
+//! Live delivery: the position rule of client-protocol.md 5.5, in the only place that knows a position.
+
+use super::{
+    Effect, Effects, Session,
+    recovery::{Gap, Step, follows},
+    subscription::State as Sub,
+};
+use crate::model::{
+    ChannelEvent, Delivery, Disconnect, Epoch, Now, Publication, StreamPosition, SubscriptionKey,
+};
+
+impl Session {
+    /// A channel event for one of this connection's subscriptions.
+    pub(crate) fn delivery(&mut self, now: Now, delivery: Delivery, out: &mut Effects) {
+        if self.is_closed() {
+            return;
+        }
+        let Some(subscription) = self.table.get_mut(delivery.key) else {
+            return;
+        };
+        match &mut subscription.state {
+            Sub::Joining(joining) => {
+                joining.held_bytes += delivery.frame.as_ref().map_or(0, bytes::Bytes::len);
+                joining.held.push(delivery);
+                if joining.held_bytes > self.config.queue_max_size {
+                    self.close(Disconnect::SLOW, out);
+                }
+            }
+            Sub::Live(_) => self.deliver(now, delivery, out),
+            Sub::Authorizing(_) | Sub::Leaving => {}
+        }
+    }
+
+    fn deliver(&mut self, now: Now, delivery: Delivery, out: &mut Effects) {
+        let verdict = match &delivery.broadcast.event {
+            ChannelEvent::Publication(publication, epoch) => {
+                self.judge(now, delivery.key, publication, epoch)
+            }
+            ChannelEvent::Join(_) => Ok(Step::Next),
+            // One's own leave, of a subscription that was left a moment ago.
+            ChannelEvent::Leave(info) if info.client == self.birth.client => Ok(Step::Known),
+            ChannelEvent::Leave(_) => Ok(Step::Next),
+        };
+        match verdict {
+            Ok(Step::Known) => {}
+            Ok(Step::Next) => match delivery.frame {
+                Some(frame) => out.push(Effect::Frame(frame)),
+                None => self.close(Disconnect::INAPPROPRIATE_PROTOCOL, out),
+            },
+            Err(Gap) => self.insufficient_state(delivery.key, out),
+        }
+    }
+
+    /// Moves the position, or finds that a publication is old or comes too early.
+    fn judge(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        publication: &Publication,
+        epoch: &Epoch,
+    ) -> Result<Step, Gap> {
+        let lag = self.config.position_max_time_lag;
+        let Some(subscription) = self.table.get_mut(key) else {
+            return Ok(Step::Known);
+        };
+        let Sub::Live(live) = &mut subscription.state else {
+            return Ok(Step::Known);
+        };
+        // Published past history, or a subscriber that wants no guarantee: everything is new.
+        let Some(position) = live.position.as_mut().filter(|_| publication.offset > 0) else {
+            return Ok(Step::Next);
+        };
+        let late = now.unix_ms.saturating_sub(publication.time);
+        if !lag.is_zero() && u128::try_from(late).is_ok_and(|late| late > lag.as_millis()) {
+            return Err(Gap);
+        }
+        let step = follows(position, publication, epoch)?;
+        if step == Step::Next {
+            position.offset = publication.offset;
+            if position.epoch.is_empty() {
+                position.epoch = epoch.clone();
+            }
+            live.checked = now.instant;
+            live.suspect = None;
+        }
+        Ok(step)
+    }
+
+    /// The top of the stream was read. A subscriber may be behind for the moment a publication is under way; it has lost
+    /// something only when it is still behind the top of the check before.
+    pub(super) fn position_checked(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        top: Option<&StreamPosition>,
+        out: &mut Effects,
+    ) {
+        let Some(top) = top else { return };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Live(live) = &mut subscription.state else {
+            return;
+        };
+        let Some(position) = &live.position else {
+            return;
+        };
+        let other_epoch = !position.epoch.is_empty() && position.epoch != top.epoch;
+        let lost = live
+            .suspect
+            .is_some_and(|suspect| position.offset < suspect);
+        if other_epoch || lost || position.offset > top.offset {
+            return self.insufficient_state(key, out);
+        }
+        if position.offset == top.offset {
+            live.checked = now.instant;
+            live.suspect = None;
+        } else {
+            live.suspect = Some(top.offset);
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! The way of a subscription from the request to the first live delivery (client-protocol.md 4.6, 4.8, 5.5).
+
+use std::sync::Arc;
+
+use super::{
+    Call, Effects, Join, Joined, Pending, Session,
+    recovery::{self, Settled},
+    subscription::{End, Joining, Live, Purpose, Side, State as Sub, Subscription},
+};
+use crate::{
+    model::{
+        Channel, ClientError, Disconnect, Now, Rejection, StreamPosition, SubscribeCommand,
+        SubscribeOptions, SubscriptionKey, Version,
+    },
+    protocol::{
+        Push, PushBody, ReplyBody, SubscribePush, SubscribeRequest, SubscribeResult,
+        frame::PositionFormat,
+    },
+};
+
+/// `SubscribeRequest.flag`: answer 112 instead of an unrecovered subscription.
+const FLAG_REJECT_UNRECOVERED: i64 = 2;
+
+/// What a join starts with.
+pub(super) struct Start {
+    /// Granted options.
+    pub(super) options: SubscribeOptions,
+    /// Position to recover from, when it is not that of the request.
+    pub(super) position: Option<StreamPosition>,
+}
+
+impl Session {
+    pub(super) fn subscribe(&mut self, id: u32, request: Box<SubscribeRequest>, out: &mut Effects) {
+        if let Err(why) = self.admit(&request) {
+            return self.reject(id, why, out);
+        }
+        let question = request.clone();
+        let key = self.reserve(
+            request.channel.clone(),
+            Side::Client,
+            Purpose::Command(id),
+            request,
+        );
+        self.call(Call::Subscribe(question), Pending::Subscribe(key), out);
+    }
+
+    /// The checks before anyone is asked, in the order of client-protocol.md 4.6.
+    fn admit(&self, request: &SubscribeRequest) -> Result<(), Rejection> {
+        if request.channel.is_empty() {
+            return Err(Disconnect::BAD_REQUEST.into());
+        }
+        match request.kind {
+            _ if self.version == Version::V1 => {}
+            0..=3 => {}
+            4 => return Err(ClientError::NOT_AVAILABLE.into()),
+            _ => return Err(Disconnect::SERVER_ERROR.into()),
+        }
+        if self.version == Version::V2 && !request.delta.is_empty() && request.delta != "fossil" {
+            return Err(Disconnect::BAD_REQUEST.into());
+        }
+        if request.channel.as_str().len() > self.config.channel_max_length {
+            return Err(ClientError::BAD_REQUEST.into());
+        }
+        if self.table.find(&request.channel).is_some() {
+            return Err(ClientError::ALREADY_SUBSCRIBED.into());
+        }
+        if self.table.len() >= self.config.channel_limit {
+            return Err(ClientError::LIMIT_EXCEEDED.into());
+        }
+        Ok(())
+    }
+
+    /// Takes the place of a channel, so that a second subscribe finds it taken.
+    pub(super) fn reserve(
+        &mut self,
+        channel: Channel,
+        side: Side,
+        purpose: Purpose,
+        request: Box<SubscribeRequest>,
+    ) -> SubscriptionKey {
+        let joining = Joining {
+            purpose,
+            request,
+            asked: None,
+            joined: None,
+            held: Vec::new(),
+            held_bytes: 0,
+        };
+        self.table.insert(Subscription {
+            channel,
+            generation: 0,
+            side,
+            state: Sub::Authorizing(Box::new(joining)),
+            options: Box::default(),
+            info: Arc::clone(&self.info),
+            announced: false,
+            ends: Vec::new(),
+            next: None,
+        })
+    }
+
+    /// The hooks have answered.
+    pub(super) fn authorized(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        result: Result<Box<SubscribeOptions>, Rejection>,
+        out: &mut Effects,
+    ) {
+        let checked = result.and_then(|options| {
+            Self::ttl(now, options.expire_at, options.server_side_refresh)?;
+            Ok(options)
+        });
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Authorizing(joining) = &subscription.state else {
+            return;
+        };
+        let filtered = joining.request.has_tags_filter && self.version == Version::V2;
+        match checked {
+            Ok(_) if filtered => self.join_failed(now, key, ClientError::BAD_REQUEST.into(), out),
+            Ok(options) => self.start_join(
+                key,
+                Start {
+                    options: *options,
+                    position: None,
+                },
+                out,
+            ),
+            Err(why) => self.join_failed(now, key, why, out),
+        }
+    }
+
+    /// Asks the engine. From here on deliveries are held.
+    pub(super) fn start_join(&mut self, key: SubscriptionKey, start: Start, out: &mut Effects) {
+        let (form, info) = (self.form(), self.info_with(&start.options.info));
+        let limit = self.config.recovery_limit;
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Authorizing(mut joining) =
+            std::mem::replace(&mut subscription.state, Sub::Leaving)
+        else {
+            return;
+        };
+        let request = &joining.request;
+        joining.asked = start
+            .position
+            .or_else(|| request.recover.then(|| position_of(request)));
+        joining.asked = joining.asked.filter(|_| start.options.recoverable);
+        let since = joining.asked.clone();
+        subscription.state = Sub::Joining(joining);
+        subscription.options = Box::new(start.options);
+        subscription.info = Arc::clone(&info);
+        let channel = subscription.channel.clone();
+        let options = (*subscription.options).clone();
+        let join = Join {
+            channel,
+            key,
+            form,
+            options,
+            info,
+            since,
+            limit,
+        };
+        self.call(Call::Join(Box::new(join)), Pending::Join(key), out);
+    }
+
+    /// The engine has answered.
+    pub(super) fn joined(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        result: Result<Joined, Rejection>,
+        out: &mut Effects,
+    ) {
+        let joined = match result {
+            Ok(joined) => joined,
+            Err(why) => return self.join_failed(now, key, why, out),
+        };
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Joining(joining) = &mut subscription.state else {
+            return;
+        };
+        joining.joined = Some(joined);
+        let purpose = joining.purpose;
+        if purpose == Purpose::Connect {
+            return self.connect_join_ended(now, None, out);
+        }
+        match self.settle(now, key) {
+            Ok(Some((channel, result))) => {
+                self.tell_joined(purpose, channel, result, out);
+                self.commit(now, key, out);
+                self.end_if_wanted(key, out);
+            }
+            Ok(None) => {}
+            Err(why) => {
+                self.undo(key, out);
+                self.tell_failed(purpose, why, out);
+            }
+        }
+    }
+
+    fn tell_joined(
+        &mut self,
+        purpose: Purpose,
+        channel: Channel,
+        result: SubscribeResult,
+        out: &mut Effects,
+    ) {
+        match purpose {
+            Purpose::Command(id) => self.reply(id, ReplyBody::Subscribe(Box::new(result)), out),
+            Purpose::Push => {
+                let body = PushBody::Subscribe(SubscribePush {
+                    recoverable: result.recoverable,
+                    position: StreamPosition {
+                        offset: result.offset,
+                        epoch: result.epoch.into(),
+                    },
+                    positioned: result.positioned,
+                    data: result.data,
+                });
+                self.push(Push { channel, body }, out);
+            }
+            Purpose::Connect => {}
+        }
+    }
+
+    fn tell_failed(&mut self, purpose: Purpose, why: Rejection, out: &mut Effects) {
+        match (purpose, why) {
+            (Purpose::Command(id), why) => self.reject(id, why, out),
+            (_, Rejection::Disconnect(why)) => self.close(why, out),
+            (_, Rejection::Error(_)) => self.close(Disconnect::SERVER_ERROR, out),
+        }
+    }
+
+    /// A subscription that never came to be: the call behind it has undone what it did.
+    fn join_failed(&mut self, now: Now, key: SubscriptionKey, why: Rejection, out: &mut Effects) {
+        let Some(subscription) = self.table.remove(key) else {
+            return;
+        };
+        let purpose = match &subscription.state {
+            Sub::Authorizing(joining) | Sub::Joining(joining) => joining.purpose,
+            Sub::Live(_) | Sub::Leaving => return,
+        };
+        if purpose == Purpose::Connect {
+            return self.connect_join_ended(now, Some(why), out);
+        }
+        self.tell_failed(purpose, why, out);
+        self.tell_ended(subscription, out);
+    }
+
+    /// Decides on recovery, fixes the position, and makes the result that the client is told. The subscription goes on holding
+    /// until [`Session::commit`]. `None` when it is not joining.
+    pub(super) fn settle(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+    ) -> Result<Option<(Channel, SubscribeResult)>, Rejection> {
+        let version = self.version;
+        let Some(subscription) = self.table.get_mut(key) else {
+            return Ok(None);
+        };
+        let Sub::Joining(joining) = &mut subscription.state else {
+            return Ok(None);
+        };
+        let Some(joined) = joining.joined.take() else {
+            return Ok(None);
+        };
+        let options = &subscription.options;
+        let ttl = Self::ttl(now, options.expire_at, options.server_side_refresh).unwrap_or(Some(1));
+        let mut result = SubscribeResult {
+            ttl,
+            data: options.data.clone(),
+            // Told whenever it was asked for, also when nothing could come of it.
+            was_recovering: joining.request.recover,
+            ..SubscribeResult::default()
+        };
+        if options.positioned || options.recoverable {
+            let settled = recovery::settle(joining.asked.as_ref(), joined, &joining.held)
+                .map_err(|recovery::Gap| Disconnect::INSUFFICIENT_STATE)?;
+            let rejects =
+                version == Version::V2 && joining.request.flag & FLAG_REJECT_UNRECOVERED != 0;
+            if joining.asked.is_some() && !settled.recovered && rejects {
+                return Err(ClientError::UNRECOVERABLE_POSITION.into());
+            }
+            result.positioned = true;
+            result.recoverable = options.recoverable;
+            result.recovered = settled.recovered;
+            result.epoch = settled.position.epoch.as_str().to_owned();
+            result.offset = told_offset(version, joining.asked.as_ref(), &settled);
+            joining.joined = Some(Joined {
+                publications: Vec::new(),
+                top: settled.position,
+            });
+            result.publications = settled.publications;
+            order_publications(version, &joining.request, &mut result, self.positions);
+        }
+        Ok(Some((subscription.channel.clone(), result)))
+    }
+
+    /// The client was told: the subscription goes live, what was held flows, the join is announced.
+    pub(super) fn commit(&mut self, now: Now, key: SubscriptionKey, out: &mut Effects) {
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let Sub::Joining(joining) = std::mem::replace(&mut subscription.state, Sub::Leaving) else {
+            return;
+        };
+        let position = joining.joined.map(|joined| joined.top);
+        subscription.state = Sub::Live(Live {
+            position,
+            checked: now.instant,
+            suspect: None,
+        });
+        subscription.announced = subscription.options.join_leave;
+        let announce = subscription
+            .announced
+            .then(|| (subscription.channel.clone(), Arc::clone(&subscription.info)));
+        for delivery in joining.held {
+            self.delivery(now, delivery, out);
+        }
+        if let Some((channel, info)) = announce {
+            self.call(Call::AnnounceJoin(channel, info), Pending::Nothing, out);
+        }
+    }
+
+    /// The server API, or another node, subscribes this connection.
+    pub(crate) fn subscribe_server_side(
+        &mut self,
+        command: Box<SubscribeCommand>,
+        out: &mut Effects,
+    ) {
+        if !self.is_connected() {
+            return;
+        }
+        let SubscribeCommand {
+            channel,
+            options,
+            recover_since,
+        } = *command;
+        if self.table.len() >= self.config.channel_limit {
+            return self.close(Disconnect::CHANNEL_LIMIT, out);
+        }
+        let Some(old) = self.table.find(&channel) else {
+            let key = self.reserve(channel, Side::Server, Purpose::Push, Box::default());
+            return self.start_join(
+                key,
+                Start {
+                    options,
+                    position: recover_since,
+                },
+                out,
+            );
+        };
+        let Some(subscription) = self.table.get_mut(old) else {
+            return;
+        };
+        if !matches!(subscription.state, Sub::Live(_)) {
+            // It is on its way in or out: this one has its turn afterwards.
+            subscription.next = Some(Box::new(SubscribeCommand {
+                channel,
+                options,
+                recover_since,
+            }));
+            return;
+        }
+        self.replace(
+            old,
+            Start {
+                options,
+                position: recover_since,
+            },
+            out,
+        );
+    }
+
+    /// Subscribes anew in the same place: nobody sees a leave, and deliveries of the old generation are dropped.
+    fn replace(&mut self, old: SubscriptionKey, start: Start, out: &mut Effects) {
+        let key = self.table.renew(old);
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        let channel = subscription.channel.clone();
+        subscription.side = Side::Server;
+        subscription.state = Sub::Authorizing(Box::new(Joining {
+            purpose: Purpose::Push,
+            request: Box::default(),
+            asked: None,
+            joined: None,
+            held: Vec::new(),
+            held_bytes: 0,
+        }));
+        let leave = super::Leave {
+            channel,
+            key: old,
+            presence: false,
+            announce: None,
+        };
+        self.call(Call::Leave(leave), Pending::Nothing, out);
+        self.start_join(key, start, out);
+    }
+
+    /// Ends a subscription whose end was asked for while it was joining.
+    fn end_if_wanted(&mut self, key: SubscriptionKey, out: &mut Effects) {
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        if let Some(end) = subscription.ends.pop() {
+            self.leave(key, end, out);
+            return self.stop_waiting();
+        }
+        if let Some(next) = subscription.next.take() {
+            self.subscribe_server_side(next, out);
+        }
+    }
+
+    /// Leaves a subscription that the client never heard of.
+    pub(super) fn undo(&mut self, key: SubscriptionKey, out: &mut Effects) {
+        self.leave(key, End::Silent, out);
+    }
+}
+
+/// The position a client sends: an offset, or the two halves of the oldest clients (client-protocol.md 1.10).
+fn position_of(request: &SubscribeRequest) -> StreamPosition {
+    let halves = (u64::from(request.r#gen) << 32) + u64::from(request.seq);
+    let offset = if halves > 0 { halves } else { request.offset };
+    StreamPosition {
+        offset,
+        epoch: request.epoch.as_str().into(),
+    }
+}
+
+/// V2 moves its position by the publications it is given, V1 takes the position it is told.
+fn told_offset(version: Version, asked: Option<&StreamPosition>, settled: &Settled) -> u64 {
+    match (version, asked) {
+        (Version::V2, Some(asked)) if settled.recovered => asked.offset,
+        _ => settled.position.offset,
+    }
+}
+
+/// The oldest V1 clients expect recovered publications newest first and counted in seq and gen (client-protocol.md 1.10).
+fn order_publications(
+    version: Version,
+    request: &SubscribeRequest,
+    result: &mut SubscribeResult,
+    positions: PositionFormat,
+) {
+    if version == Version::V2 {
+        return;
+    }
+    let halves = request.seq > 0 || request.r#gen > 0;
+    let from_start = request.offset == 0 && positions == PositionFormat::Both;
+    if halves || from_start {
+        result.publications.reverse();
+        result.publication_positions = Some(PositionFormat::SeqGen);
+    }
+}

@@ -1,0 +1,322 @@
+//! The [`Link`] over an upgraded connection: reads into memory that exists only while a message is incomplete, writes a whole
+//! batch with as few system calls as it takes, and closes the way WebSocket wants it.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    mem::MaybeUninit,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
+    time::timeout,
+};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::Control;
+
+use super::{
+    frame::{Discard, Incoming, Reader, close_frame, control},
+    keepalive::{Due, Keepalive},
+};
+use crate::{
+    model::{Disconnect, Version},
+    node::{Close, Inbound, Link, LinkTraits},
+    protocol::frame::Framing,
+    transport::{Metrics, close},
+};
+
+/// Bytes taken from the socket at once; they live on the stack.
+const CHUNK: usize = 8 * 1024;
+/// Own control frames that may wait while complete frames of the peer are looked at.
+const OWED_LIMIT: usize = 1024;
+/// Longest wait for the peer's close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// Slices of one write.
+const SLICES: usize = 64;
+
+/// What all links of an endpoint share.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) message_size_limit: usize,
+    pub(super) write_timeout: Duration,
+    /// Period and patience of native pings, for peers that ask for them.
+    pub(super) ping: (Duration, Duration),
+    pub(super) metrics: Metrics,
+}
+
+/// How far the closing has come.
+#[derive(Debug)]
+enum State {
+    Open,
+    /// The peer closed; this is the answer to give.
+    PeerClosed(Bytes),
+    /// A write failed, maybe in the middle of a frame: nothing more can be said.
+    Broken,
+}
+
+/// One WebSocket connection after its handshake.
+#[derive(Debug)]
+pub(super) struct WebSocketLink<S> {
+    io: S,
+    reader: Reader,
+    owed: BytesMut,
+    native_ping: bool,
+    keepalive: Option<Keepalive>,
+    state: State,
+    settings: Arc<Settings>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
+    /// A link over a connection of which these bytes were read already.
+    pub(super) fn new(io: S, read: &[u8], native_ping: bool, settings: Arc<Settings>) -> Self {
+        let mut reader = Reader::new(settings.message_size_limit);
+        if !read.is_empty() {
+            reader.feed(read);
+        }
+        let (interval, patience) = settings.ping;
+        Self {
+            io,
+            reader,
+            owed: BytesMut::new(),
+            native_ping,
+            keepalive: native_ping.then(|| Keepalive::v2(interval, patience)),
+            state: State::Open,
+            settings,
+        }
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Inbound, Disconnect>> {
+        loop {
+            match self.reader.next()? {
+                Some(Incoming::Message(message)) => {
+                    return Poll::Ready(Ok(Inbound::Frame(message)));
+                }
+                Some(Incoming::Ping(payload)) => control(Control::Pong, &payload, &mut self.owed),
+                Some(Incoming::Pong) => {
+                    self.keepalive.iter_mut().for_each(Keepalive::pong);
+                }
+                Some(Incoming::Close(code)) => {
+                    let mut answer = BytesMut::new();
+                    let code = code.map(u16::to_be_bytes);
+                    control(
+                        Control::Close,
+                        code.as_ref().map_or(&[], |c| c),
+                        &mut answer,
+                    );
+                    self.state = State::PeerClosed(answer.freeze());
+                    return Poll::Ready(Err(Disconnect::CONNECTION_CLOSED));
+                }
+                None if !self.owed.is_empty() => return Poll::Ready(Ok(Inbound::Flush)),
+                None => match ready!(self.poll_more(cx)) {
+                    More::Bytes => {}
+                    More::Ping => control(Control::Ping, b"", &mut self.owed),
+                    More::End => return Poll::Ready(Err(Disconnect::CONNECTION_CLOSED)),
+                },
+            }
+            if self.owed.len() > OWED_LIMIT {
+                return Poll::Ready(Ok(Inbound::Flush));
+            }
+        }
+    }
+
+    /// Waits for bytes or for the keepalive.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<More> {
+        if let Some(keepalive) = &mut self.keepalive
+            && let Poll::Ready(due) = keepalive.poll(cx)
+        {
+            return Poll::Ready(match due {
+                Due::Ping => More::Ping,
+                Due::Gone => More::End,
+            });
+        }
+        let reader = &mut self.reader;
+        let read = ready!(poll_chunk(&mut self.io, cx, |bytes| reader.feed(bytes)));
+        if !matches!(read, Ok(1..)) {
+            return Poll::Ready(More::End);
+        }
+        self.keepalive.iter_mut().for_each(Keepalive::read);
+        Poll::Ready(More::Bytes)
+    }
+
+    /// Writes all that fits without waiting and the rest within the time limit, which starts anew with each finished frame.
+    async fn write(&mut self, batch: &[Bytes]) -> io::Result<()> {
+        let mut cursor = Cursor::default();
+        let now =
+            poll_fn(|cx| Poll::Ready(cursor.poll_write(&mut self.io, batch, batch.len(), cx)));
+        if let Poll::Ready(written) = now.await {
+            return written;
+        }
+        // Rare, so its state is not part of every connection's future.
+        Box::pin(self.write_slowly(batch, cursor)).await
+    }
+
+    async fn write_slowly(&mut self, batch: &[Bytes], mut cursor: Cursor) -> io::Result<()> {
+        let limit = self.settings.write_timeout;
+        while cursor.frame < batch.len() {
+            let goal = cursor.frame + 1;
+            timeout(
+                limit,
+                poll_fn(|cx| cursor.poll_write(&mut self.io, batch, goal, cx)),
+            )
+            .await??;
+        }
+        timeout(limit, self.io.flush()).await?
+    }
+
+    /// Says goodbye and waits for the peer to do so.
+    async fn close_handshake(&mut self, code: u32, frame: Bytes) {
+        let owed = self.owed.split().freeze();
+        if self.write(&[owed, frame]).await.is_err() {
+            return;
+        }
+        self.settings.metrics.closed("websocket", code);
+        let mut discard = Discard::default();
+        let rest = std::mem::replace(&mut self.reader, Reader::new(0)).into_rest();
+        if discard.feed(&rest) {
+            return;
+        }
+        drop(rest);
+        let io = &mut self.io;
+        let closed = poll_fn(|cx| {
+            loop {
+                let mut closed = false;
+                let read = ready!(poll_chunk(io, cx, |bytes| closed = discard.feed(bytes)));
+                if closed || !matches!(read, Ok(1..)) {
+                    return Poll::Ready(());
+                }
+            }
+        });
+        // Whether the peer answered in time makes no difference to what follows.
+        timeout(CLOSE_WAIT, closed).await.unwrap_or_default();
+    }
+}
+
+/// What came instead of a complete frame.
+enum More {
+    Bytes,
+    Ping,
+    End,
+}
+
+/// Reads once; the memory for it is given up before anything is waited for.
+fn poll_chunk<S: AsyncRead + Unpin>(
+    io: &mut S,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]),
+) -> Poll<io::Result<usize>> {
+    let mut chunk = [MaybeUninit::uninit(); CHUNK];
+    let mut chunk = ReadBuf::uninit(&mut chunk);
+    ready!(Pin::new(io).poll_read(cx, &mut chunk))?;
+    take(chunk.filled());
+    Poll::Ready(Ok(chunk.filled().len()))
+}
+
+/// Place in a batch up to which it is written.
+#[derive(Default)]
+struct Cursor {
+    frame: usize,
+    offset: usize,
+}
+
+impl Cursor {
+    /// Writes until `goal` frames are out.
+    fn poll_write<S: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut S,
+        batch: &[Bytes],
+        goal: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.advance(batch, 0);
+        while self.frame < goal {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (slice, frame) in slices.iter_mut().zip(&batch[self.frame..]) {
+                *slice = IoSlice::new(frame);
+                count += 1;
+            }
+            slices[0] = IoSlice::new(&batch[self.frame][self.offset..]);
+            let written = ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices[..count]))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.advance(batch, written);
+        }
+        Pin::new(io).poll_flush(cx)
+    }
+
+    /// Steps over written bytes, and over frames without any.
+    fn advance(&mut self, batch: &[Bytes], written: usize) {
+        self.offset += written;
+        while let Some(frame) = batch.get(self.frame)
+            && self.offset >= frame.len()
+        {
+            self.offset -= frame.len();
+            self.frame += 1;
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<S> {
+    fn traits(&self) -> LinkTraits {
+        LinkTraits {
+            framing: Framing::WebSocket,
+            message_size_limit: self.settings.message_size_limit,
+            close_carries_reason: true,
+            discards_after_refusal: true,
+            native_ping: self.native_ping,
+        }
+    }
+
+    fn decided(&mut self, version: Version) {
+        if version == Version::V1 {
+            self.keepalive = Some(Keepalive::v1());
+        }
+    }
+
+    fn recv(&mut self) -> impl Future<Output = Result<Inbound, Disconnect>> + Send {
+        poll_fn(|cx| self.poll_recv(cx))
+    }
+
+    async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnect> {
+        if !self.owed.is_empty() {
+            batch.insert(0, std::mem::take(&mut self.owed).freeze());
+        }
+        let written = self.write(batch).await;
+        batch.clear();
+        written.map_err(|error| {
+            tracing::debug!(%error, "websocket write failed");
+            self.state = State::Broken;
+            Disconnect::WRITE_ERROR
+        })
+    }
+
+    async fn close(mut self, close: Close) {
+        let code = close.disconnect.code;
+        match std::mem::replace(&mut self.state, State::Broken) {
+            State::PeerClosed(answer) => {
+                // The peer waits for nothing but this, and may be gone already.
+                self.write(&[answer]).await.unwrap_or_default();
+            }
+            State::Open if code != Disconnect::CONNECTION_CLOSED.code => {
+                let reason = close::reason(close.version, &close.disconnect);
+                if let Some(frame) = close_frame(code, &reason) {
+                    Box::pin(self.close_handshake(code, frame)).await;
+                }
+            }
+            State::Open | State::Broken => return,
+        }
+        // With a FIN of its own the last frame arrives even if unread bytes make the kernel reset the connection.
+        let shutdown = timeout(self.settings.write_timeout, self.io.shutdown());
+        if !matches!(shutdown.await, Ok(Ok(()))) {
+            tracing::trace!("websocket connection was gone before its end");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

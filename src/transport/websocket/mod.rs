@@ -1,0 +1,246 @@
+//! The WebSocket bridge: handshake, frames, and a [`crate::node::Link`] over the socket that hyper gives back.
+//!
+//! Owns nothing but bytes; commands, replies and rules are the node's. `server` mounts [`Endpoint`] on its path table.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{
+        CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::Instrument;
+
+use self::{
+    handshake::{Accepted, Refused},
+    link::{Settings, WebSocketLink},
+};
+use super::{ClientConfig, Metrics, Origins, PeerRules, Serve, Tasks};
+use crate::model::Peer;
+
+mod frame;
+mod handshake;
+mod keepalive;
+mod link;
+
+/// Native pings where `client.ping_interval` and `client.pong_timeout` are off.
+const PING: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(10));
+
+/// Section `websocket`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// No endpoint at all.
+    pub disabled: bool,
+    /// Path.
+    pub handler_prefix: String,
+    /// permessage-deflate.
+    pub compression: bool,
+    /// Time limit of writing one frame.
+    pub write_timeout: Duration,
+    /// Largest message of a client, bytes.
+    pub message_size_limit: usize,
+}
+
+/// What an endpoint is made of.
+#[derive(Debug)]
+pub struct Parts<'a, S> {
+    /// Where connections go.
+    pub serve: S,
+    /// Section `websocket`.
+    pub config: &'a Config,
+    /// Section `client`.
+    pub client: &'a ClientConfig,
+    /// Who may connect.
+    pub origins: Arc<Origins>,
+    /// What is told of peers.
+    pub peers: Arc<PeerRules>,
+    /// Owner of the connections' tasks.
+    pub tasks: Tasks,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// The WebSocket endpoint.
+#[derive(Debug)]
+pub struct Endpoint<S> {
+    serve: S,
+    settings: Arc<Settings>,
+    origins: Arc<Origins>,
+    peers: Arc<PeerRules>,
+    tasks: Tasks,
+}
+
+impl<S: Serve> Endpoint<S> {
+    /// Puts an endpoint together.
+    #[must_use]
+    pub fn new(parts: Parts<'_, S>) -> Self {
+        let interval = parts.client.ping_interval.unwrap_or(PING.0);
+        let patience = parts.client.pong_timeout.unwrap_or(PING.1);
+        Self {
+            serve: parts.serve,
+            settings: Arc::new(Settings {
+                message_size_limit: parts.config.message_size_limit,
+                write_timeout: parts.config.write_timeout,
+                ping: (interval, patience),
+                metrics: parts.metrics,
+            }),
+            origins: parts.origins,
+            peers: parts.peers,
+            tasks: parts.tasks,
+        }
+    }
+
+    /// A router that takes every request as a handshake, whatever its path.
+    pub fn into_router(self) -> Router {
+        Router::new()
+            .fallback(handle::<S>)
+            .with_state(Arc::new(self))
+    }
+
+    /// Hands a connection to the node once hyper has written the answer.
+    fn accept(&self, upgrade: OnUpgrade, accepted: &Accepted, peer: Peer) {
+        let serve = self.serve.clone();
+        let settings = self.settings.clone();
+        let native_ping = accepted.native_ping;
+        // What a future captures keeps its place for as long as the session lives, so it captures a pointer.
+        let peer = Box::new(peer);
+        let connection = async move {
+            let taken = upgrade.await.map(Taken::from);
+            match taken {
+                Ok(Taken::Socket(socket, read)) => {
+                    let link = WebSocketLink::new(socket, &read, native_ping, settings);
+                    drop(read);
+                    serve.serve(link, *peer).await;
+                }
+                Ok(Taken::Wrapped(upgraded)) => {
+                    let io = TokioIo::new(upgraded);
+                    let link = WebSocketLink::new(io, &[], native_ping, settings);
+                    Box::pin(serve.serve(link, *peer)).await;
+                }
+                Err(error) => tracing::debug!(%error, "websocket upgrade error"),
+            }
+        };
+        let span = tracing::debug_span!("connection", transport = "websocket");
+        self.tasks.spawn(connection.instrument(span));
+    }
+}
+
+/// A connection after hyper is done with it.
+enum Taken {
+    /// The socket itself, and what was read from it already.
+    Socket(TcpStream, Bytes),
+    /// Something else behind hyper's wrapper, such as TLS.
+    Wrapped(Upgraded),
+}
+
+impl From<Upgraded> for Taken {
+    fn from(upgraded: Upgraded) -> Self {
+        use hyper_util::server::conn::auto::upgrade;
+        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => return Self::Socket(parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => upgraded,
+        };
+        match upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
+            Ok(parts) => Self::Socket(parts.io.into_inner(), parts.read_buf),
+            Err(upgraded) => Self::Wrapped(upgraded),
+        }
+    }
+}
+
+async fn handle<S: Serve>(
+    State(endpoint): State<Arc<Endpoint<S>>>,
+    mut request: Request,
+) -> Response {
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (parts, _) = request.into_parts();
+    let accepted = match handshake::check(&parts, &endpoint.origins) {
+        Ok(accepted) => accepted,
+        Err(refused) => {
+            log_refusal(refused, &parts, &endpoint.origins);
+            let mut response = refusal(refused);
+            if let Refused::Malformed(..) = refused {
+                response
+                    .headers_mut()
+                    .extend(endpoint.origins.cors(&parts.headers));
+            }
+            return response;
+        }
+    };
+    let dialect = (accepted.encoding, accepted.version);
+    let peer = endpoint
+        .peers
+        .http("websocket", dialect, &parts.headers, &parts.extensions);
+    endpoint.accept(upgrade, &accepted, peer);
+    switching(&accepted)
+}
+
+fn log_refusal(refused: Refused, request: &http::request::Parts, origins: &Origins) {
+    match refused {
+        Refused::Origin => {
+            let origin = request.headers.get(http::header::ORIGIN);
+            let origin = origin.map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+            let allowed = origins.patterns();
+            tracing::info!(origin = origin.as_deref(), allowed_origins = ?allowed, "request origin is not authorized");
+        }
+        Refused::UnknownVersion => tracing::debug!("unknown protocol version"),
+        Refused::Malformed(_, reason) => tracing::debug!(error = reason, "websocket upgrade error"),
+    }
+}
+
+fn switching(accepted: &Accepted) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    let accept = derive_accept_key(accepted.key.as_bytes());
+    if let Ok(accept) = HeaderValue::try_from(accept) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(subprotocol) = accepted.subprotocol {
+        headers.insert(
+            SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(subprotocol),
+        );
+    }
+    response
+}
+
+fn refusal(refused: Refused) -> Response {
+    let status = refused.status();
+    let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = status;
+    let fixed: [(HeaderName, &str); 2] = [
+        (CONTENT_TYPE, "text/plain; charset=utf-8"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in fixed {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    if refused != Refused::UnknownVersion {
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests;

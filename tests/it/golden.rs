@@ -1,0 +1,196 @@
+//! What the compatible server was recorded to do, played against this one (tests/golden/README.md).
+//!
+//! A scenario that differs fails the test and is printed, unless `differs.txt` names it with a reason; one that is named
+//! there and does not differ any more fails as well.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use crate::support::{free_ports, sdk_python};
+
+/// Longest time for one recording.
+const LIMIT: Duration = Duration::from_secs(1200);
+
+/// Servers running at a time while the client protocol is played.
+const WORKERS: usize = 4;
+
+/// Sections and keys of the recorded configurations that switch on what does not exist yet.
+const NOT_YET: &[&str] = &["uni_websocket", "allowed_delta_types", "delta_publish"];
+
+#[tokio::test]
+async fn the_client_protocol_is_as_recorded() {
+    let Some(program) = sdk_python("tests/golden/client/record.py") else {
+        return;
+    };
+    let recording = Recording::open("client");
+    let scenarios = recording.without_not_yet("scenarios.json", "scenarios");
+    let command = format!("{} --config {{config}}", env!("CARGO_BIN_EXE_centripetal"));
+    let (workers, port) = (WORKERS.to_string(), free_range(WORKERS).to_string());
+    let arguments = [
+        "--server",
+        &command,
+        "--check",
+        "--scenarios",
+        &scenarios,
+        "--workers",
+        &workers,
+        "--port-base",
+        &port,
+    ];
+    let output = program.run_alone(&arguments, LIMIT).await.text;
+    assert!(output.contains(" scenarios, "), "{output}");
+    // Differences are indented below the name of their scenario.
+    let different = output
+        .lines()
+        .filter(|line| !line.starts_with(' ') && !line.contains(" scenarios, "))
+        .filter(|line| !line.ends_with("(improved on purpose)"))
+        .filter_map(|line| line.split([':', ' ']).next())
+        .map(str::to_owned)
+        .collect();
+    recording.settle(&different, &output);
+}
+
+#[tokio::test]
+async fn the_server_api_is_as_recorded() {
+    let recording = Recording::open("api");
+    // The recorder reads its cases beside itself.
+    recording.copy("record.py");
+    recording.copy("expected");
+    recording.without_not_yet("requests.json", "cases");
+    recording.without_not_yet("grpc.json", "cases");
+    let Some(program) = sdk_python(&recording.path("record.py")) else {
+        return;
+    };
+    let port = free_range(4).to_string();
+    let command = env!("CARGO_BIN_EXE_centripetal");
+    let arguments = ["--server", command, "--check", "--port", &port];
+    let output = program.run_alone(&arguments, LIMIT).await.text;
+    assert!(output.contains(" differences"), "{output}");
+    // `--- kind configuration name` opens the differences of a case.
+    let different = output
+        .lines()
+        .filter_map(|line| line.strip_prefix("--- "))
+        .filter_map(|line| line.split(' ').nth(2))
+        .map(str::to_owned)
+        .collect();
+    recording.settle(&different, &output);
+}
+
+/// A recording and a folder for its prepared parts, removed when dropped.
+struct Recording {
+    source: PathBuf,
+    work: PathBuf,
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.work));
+    }
+}
+
+impl Recording {
+    fn open(name: &str) -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(name);
+        let folder = format!("golden-{}", uuid::Uuid::new_v4());
+        let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+        std::fs::create_dir_all(&work).unwrap_or_else(|error| panic!("{work:?}: {error}"));
+        Self { source, work }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.work.join(name).display().to_string()
+    }
+
+    fn copy(&self, name: &str) {
+        copy(&self.source.join(name), &self.work.join(name));
+    }
+
+    /// Writes the scenarios that can be played into the work folder; returns the path.
+    fn without_not_yet(&self, file: &str, list: &str) -> String {
+        let not_yet = self.listed("not_yet.txt");
+        let text = std::fs::read(self.source.join(file)).unwrap_or_default();
+        let mut all: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let Some(scenarios) = all.get_mut(list).and_then(Value::as_array_mut) else {
+            panic!("{file} holds no {list}");
+        };
+        scenarios.retain(|scenario| {
+            let name = scenario["name"].as_str().unwrap_or_default();
+            !not_yet.contains_key(name)
+        });
+        assert!(!scenarios.is_empty(), "{file} holds nothing to play");
+        if let Some(configs) = all.get_mut("configs") {
+            strip(configs);
+        }
+        let target = self.path(file);
+        std::fs::write(&target, all.to_string()).unwrap_or_else(|e| panic!("{target}: {e}"));
+        target
+    }
+
+    /// Names of a list with their reasons.
+    fn listed(&self, file: &str) -> BTreeMap<String, String> {
+        let text = std::fs::read_to_string(self.source.join(file)).unwrap_or_default();
+        let lines = text.lines().map(str::trim);
+        lines
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(|line| match line.split_once(char::is_whitespace) {
+                Some((name, reason)) => (name.to_owned(), reason.trim().to_owned()),
+                None => panic!("{file}: {line} has no reason"),
+            })
+            .collect()
+    }
+
+    /// Fails when other scenarios differ than those that are to.
+    fn settle(&self, different: &BTreeSet<String>, output: &str) {
+        let listed: BTreeSet<String> = self.listed("differs.txt").into_keys().collect();
+        let unexpected: Vec<&String> = different.difference(&listed).collect();
+        let stale: Vec<&String> = listed.difference(different).collect();
+        assert!(
+            unexpected.is_empty() && stale.is_empty(),
+            "{output}\ndiffer: {unexpected:?}\nlisted in differs.txt, but the same: {stale:?}"
+        );
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    if !from.is_dir() {
+        let copied = std::fs::copy(from, to);
+        assert!(copied.is_ok(), "{from:?}: {copied:?}");
+        return;
+    }
+    drop(std::fs::create_dir_all(to));
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
+/// Removes the keys of features that do not exist yet, wherever they stand.
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.retain(|key, _| !NOT_YET.contains(&key.as_str()));
+            object.values_mut().for_each(strip);
+        }
+        Value::Array(array) => array.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+/// The first of so many free ports in a row.
+fn free_range(count: usize) -> u16 {
+    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    for _ in 0..100 {
+        let [first] = free_ports();
+        let mut range = (first..=u16::MAX).take(count);
+        if range.len() == count && range.all(free) {
+            return first;
+        }
+    }
+    panic!("no {count} free ports in a row");
+}

@@ -1,0 +1,9 @@
+//! The server as a whole: one binary, a module per behaviour, always against the real executable.
+#![expect(clippy::panic, reason = "helpers of tests fail their test")]
+
+#[cfg(test)]
+mod config;
+mod golden;
+mod sdk;
+mod smoke;
+mod support;

@@ -1,0 +1,219 @@
+//! Starts the executable under test with a configuration of its own and ends it with the test.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::{
+    process::{Child, Command},
+    time::{Instant, sleep},
+};
+
+/// How long a server may take to serve.
+const START: Duration = Duration::from_secs(30);
+
+/// Another test may have taken a port between its choice and the start.
+const ATTEMPTS: usize = 3;
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    folder: Folder,
+    http: u16,
+    grpc: u16,
+    api: u16,
+}
+
+/// A folder that is removed when dropped.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Kept, with the log of the server, for the person who looks into the failure.
+            return;
+        }
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+impl Server {
+    /// HMAC secret of tokens.
+    pub(crate) const SECRET: &str = "integration-tests-secret-of-32-bytes-and-more";
+    /// Key of both server APIs.
+    pub(crate) const API_KEY: &str = "integration-tests-key";
+
+    /// Starts a server with the given settings laid over those every test needs, and waits until it serves.
+    pub(crate) async fn start(settings: Value) -> Self {
+        let mut problem = String::new();
+        for _ in 0..ATTEMPTS {
+            match Self::attempt(&settings).await {
+                Ok(server) => return server,
+                Err(error) => problem = error,
+            }
+        }
+        panic!("{problem}");
+    }
+
+    async fn attempt(settings: &Value) -> Result<Self, String> {
+        let [http, grpc, api] = free_ports();
+        let mut config = json!({
+            "http_server": {"address": "127.0.0.1", "port": http},
+            "health": {"enabled": true},
+            "client": {"token": {"hmac_secret_key": Self::SECRET}},
+            "http_api": {"key": Self::API_KEY},
+            "grpc_api": {"enabled": true, "address": "127.0.0.1", "port": api, "key": Self::API_KEY},
+            "centripetal": {"grpc": {"enabled": true, "address": "127.0.0.1", "port": grpc}},
+        });
+        lay_over(&mut config, settings);
+        let folder = folder().map_err(|error| error.to_string())?;
+        let child = spawn(&folder.0, &config).map_err(|error| error.to_string())?;
+        let mut server = Self {
+            child,
+            folder,
+            http,
+            grpc,
+            api,
+        };
+        server.ready().await?;
+        Ok(server)
+    }
+
+    async fn ready(&mut self) -> Result<(), String> {
+        let health = format!("http://127.0.0.1:{}/health", self.http);
+        let client = http_client();
+        let deadline = Instant::now() + START;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("the server ended with {status}:\n{}", self.log()));
+            }
+            let answer = client.get(&health).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Err(format!("the server does not serve:\n{}", self.log()))
+    }
+
+    /// Calls a method of the server API over HTTP and returns its result.
+    pub(crate) async fn api(&self, method: &str, params: &Value) -> Value {
+        let answer = http_client()
+            .post(format!("{}/{method}", self.api_url()))
+            .header("x-api-key", Self::API_KEY)
+            .header("content-type", "application/json")
+            .body(params.to_string())
+            .send()
+            .await
+            .unwrap_or_else(|error| panic!("API {method}: {error}"));
+        let body = answer.bytes().await.unwrap_or_default();
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        assert!(body.get("result").is_some(), "API {method}: {body}");
+        body["result"].clone()
+    }
+
+    /// A connection token with these claims.
+    pub(crate) fn token(claims: &Value) -> String {
+        let part = |text: String| BASE64_URL_SAFE_NO_PAD.encode(text);
+        let head = part(json!({"alg": "HS256", "typ": "JWT"}).to_string());
+        let signed = format!("{head}.{}", part(claims.to_string()));
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(Self::SECRET.as_bytes()) else {
+            panic!("HMAC takes keys of any length");
+        };
+        mac.update(signed.as_bytes());
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
+        format!("{signed}.{signature}")
+    }
+
+    /// WebSocket endpoint.
+    pub(crate) fn ws_url(&self) -> String {
+        format!("ws://127.0.0.1:{}/connection/websocket", self.http)
+    }
+
+    /// Server API over HTTP.
+    pub(crate) fn api_url(&self) -> String {
+        format!("http://127.0.0.1:{}/api", self.http)
+    }
+
+    /// Host and port of the canonical stream.
+    pub(crate) fn grpc_target(&self) -> String {
+        format!("127.0.0.1:{}", self.grpc)
+    }
+
+    /// Host and port of the server API over gRPC.
+    pub(crate) fn grpc_api_target(&self) -> String {
+        format!("127.0.0.1:{}", self.api)
+    }
+
+    /// What the server has written.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
+    }
+}
+
+/// Free ports of this machine. All are held while choosing, so they differ.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)));
+    listeners.map(|listener| {
+        let address = listener.and_then(|listener| listener.local_addr());
+        address.map_or(0, |address| address.port())
+    })
+}
+
+fn http_client() -> reqwest::Client {
+    // The environment may name a proxy for the registries; the server is on this machine.
+    let builder = reqwest::Client::builder().no_proxy();
+    let client = builder.timeout(Duration::from_secs(10)).build();
+    client.unwrap_or_else(|error| panic!("no HTTP client: {error}"))
+}
+
+fn folder() -> std::io::Result<Folder> {
+    let name = format!("it-{}", uuid::Uuid::new_v4());
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&path)?;
+    Ok(Folder(path))
+}
+
+fn spawn(folder: &Path, config: &Value) -> std::io::Result<Child> {
+    let file = folder.join("config.json");
+    std::fs::write(&file, config.to_string())?;
+    let log = std::fs::File::create(folder.join("log"))?;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_centripetal"));
+    for (name, _) in std::env::vars_os() {
+        // Settings of the tests, and of the person who runs them, are not the server's.
+        let text = name.to_string_lossy();
+        if text.starts_with("CENTRIPETAL_") || text.starts_with("CENTRIFUGO_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+        .arg("--config")
+        .arg(file)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true)
+        .spawn()
+}
+
+/// Puts `over` on `base`, object by object.
+fn lay_over(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                lay_over(base.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}

@@ -1,0 +1,35 @@
+// Programs for the official Go packages against a running server.
+//
+//	sdk client <json|protobuf>                                 centrifuge-go, all checks
+//	sdk client <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
+//	sdk api                                                    gocent, all checks
+//
+// Settings come from the environment: SDK_WS_URL, SDK_API_URL, SDK_API_KEY, SDK_SECRET.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+)
+
+func main() {
+	args := os.Args[1:]
+	switch {
+	case len(args) == 2 && args[0] == "client" && isFormat(args[1]):
+		run(func() { clientChecks(args[1] == "protobuf") })
+	case len(args) == 6 && args[0] == "client" && isFormat(args[1]) && args[2] == "mixed":
+		total, err := strconv.Atoi(args[5])
+		must(err)
+		run(func() { clientMixed(args[1] == "protobuf", args[3], args[4], total) })
+	case len(args) == 1 && args[0] == "api":
+		run(apiChecks)
+	default:
+		fmt.Fprintln(os.Stderr, "usage: sdk client <json|protobuf> [mixed <name> <channel> <total>] | sdk api")
+		os.Exit(2)
+	}
+}
+
+func isFormat(text string) bool {
+	return text == "json" || text == "protobuf"
+}
