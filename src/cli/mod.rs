@@ -87,7 +87,7 @@ pub(crate) struct Context<'a> {
     pub(crate) out: &'a mut dyn Write,
 }
 
-/// A message for the person, and exit code 1.
+/// A message for the person, and exit code 1. An empty message was told elsewhere.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
@@ -127,8 +127,10 @@ pub fn run(invocation: &Invocation, out: &mut dyn Write, serve: Serve<'_>) -> u8
     match (command.run)(arguments, &mut context).and_then(|()| Ok(context.out.flush()?)) {
         Ok(()) => 0,
         Err(Failure(message)) => {
-            // A closed pipe takes the message with it; the exit code still tells.
-            let _closed: io::Result<()> = writeln!(context.out, "{message}");
+            if !message.is_empty() {
+                // A closed pipe takes the message with it; the exit code still tells.
+                let _closed: io::Result<()> = writeln!(context.out, "{message}");
+            }
             1
         }
     }
@@ -249,7 +251,10 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure>
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(future))
+    let result = runtime.block_on(future);
+    // A read of standard input cannot be called off, and nobody waits for it.
+    runtime.shutdown_background();
+    Ok(result)
 }
 
 #[cfg(test)]

@@ -7,3 +7,4 @@ mod golden;
 mod sdk;
 mod smoke;
 mod support;
+mod vendored;
