@@ -12,7 +12,10 @@ use std::{
 
 use clap::ArgMatches;
 
-use crate::config::{Environment, File, Sources};
+use crate::{
+    config::{Environment, File, Sources},
+    dev::Demo,
+};
 
 mod config;
 pub mod credentials;
@@ -66,12 +69,23 @@ pub struct Invocation {
 }
 
 /// What the server is to be started with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Start {
     /// Where the configuration comes from.
     pub sources: Sources,
     /// Unknown keys stop the start.
     pub strict: bool,
+    /// Development: a page to serve, and what to say when it is there.
+    pub page: Option<Page>,
+}
+
+/// The demo page of `dev`.
+#[derive(Debug)]
+pub struct Page {
+    /// Serves it.
+    pub router: axum::Router,
+    /// What to open and what to try, for a person.
+    pub banner: String,
 }
 
 /// Runs the server until it ends; the result is the exit code of the process.
@@ -122,7 +136,7 @@ pub fn run(invocation: &Invocation, out: &mut dyn Write, serve: Serve<'_>) -> u8
         .iter()
         .find(|command| (command.arguments)().get_name() == name);
     let Some(command) = command else {
-        return serve(start(&matches, invocation));
+        return serve(development(arguments, invocation));
     };
     match (command.run)(arguments, &mut context).and_then(|()| Ok(context.out.flush()?)) {
         Ok(()) => 0,
@@ -150,6 +164,28 @@ fn start(matches: &ArgMatches, invocation: &Invocation) -> Start {
     Start {
         sources: sources.with_dotenv(),
         strict: matches.get_flag("strict"),
+        page: None,
+    }
+}
+
+/// What `dev` starts: the server of every day with a configuration made in memory.
+fn development(arguments: &ArgMatches, invocation: &Invocation) -> Start {
+    let (wanted, key) = (dev::DevArgs::from_matches(arguments), dev::random_key());
+    let demo = Demo {
+        token_secret: key.clone(),
+        grpc_port: wanted.grpc_port,
+    };
+    let sources = Sources {
+        directory: invocation.directory.clone(),
+        ..Sources::value(dev::config(&wanted, key.expose()))
+    };
+    Start {
+        sources,
+        strict: true,
+        page: Some(Page {
+            router: crate::dev::router(demo),
+            banner: dev::banner(&wanted, key.expose()),
+        }),
     }
 }
 
@@ -184,6 +220,7 @@ fn parser() -> clap::Command {
                 .help("Refuse to start when the file holds unknown keys"),
         )
         .args(flags::arguments())
+        .subcommand(dev::command())
         .subcommands(COMMANDS.iter().map(|command| (command.arguments)()))
 }
 
