@@ -15,6 +15,7 @@ mod effects;
 mod leave;
 mod recovery;
 mod refresh;
+mod server_side;
 mod subscribe;
 mod subscription;
 mod timers;
