@@ -3,7 +3,11 @@
 
 #[cfg(test)]
 mod config;
+#[cfg(test)]
+mod connect;
 mod golden;
+#[cfg(test)]
+mod harness;
 mod sdk;
 mod smoke;
 mod support;

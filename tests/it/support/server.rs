@@ -13,11 +13,17 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::{
     process::{Child, Command},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
+
+/// The settings, in the folder of a server.
+const CONFIG: &str = "config.json";
 
 /// How long a server may take to serve.
 const START: Duration = Duration::from_secs(30);
+
+/// How long a server may take to end.
+const END: Duration = Duration::from_secs(15);
 
 /// Another test may have taken a port between its choice and the start.
 const ATTEMPTS: usize = 3;
@@ -76,7 +82,9 @@ impl Server {
         });
         lay_over(&mut config, settings);
         let folder = folder().map_err(|error| error.to_string())?;
-        let child = spawn(&folder.0, &config).map_err(|error| error.to_string())?;
+        let file = folder.0.join(CONFIG);
+        std::fs::write(file, config.to_string()).map_err(|error| error.to_string())?;
+        let child = spawn(&folder.0).map_err(|error| error.to_string())?;
         let mut server = Self {
             child,
             folder,
@@ -144,6 +152,42 @@ impl Server {
         format!("http://127.0.0.1:{}/api", self.http)
     }
 
+    /// Host and port of HTTP.
+    pub(crate) fn http_target(&self) -> String {
+        format!("127.0.0.1:{}", self.http)
+    }
+
+    /// Tells the server to stop, as the system does.
+    pub(crate) fn terminate(&self) {
+        let id = self.child.id().map(|id| id.to_string());
+        let told = id.map(|id| std::process::Command::new("kill").arg(id).status());
+        assert!(
+            told.is_some_and(|told| told.is_ok_and(|status| status.success())),
+            "the server cannot be told to stop"
+        );
+    }
+
+    /// Waits for the end and returns the exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        match timeout(END, self.child.wait()).await {
+            Ok(Ok(status)) => status.code(),
+            other => panic!("the server does not end: {other:?}\n{}", self.log()),
+        }
+    }
+
+    /// Starts again what has ended, on the same ports.
+    pub(crate) async fn restart(&mut self) {
+        let started = spawn(&self.folder.0).map(|child| self.child = child);
+        started.unwrap_or_else(|error| panic!("no restart: {error}"));
+        let ready = self.ready().await;
+        ready.unwrap_or_else(|problem| panic!("no restart: {problem}"));
+    }
+
+    /// It runs.
+    pub(crate) fn alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Host and port of the canonical stream.
     pub(crate) fn grpc_target(&self) -> String {
         format!("127.0.0.1:{}", self.grpc)
@@ -183,10 +227,12 @@ fn folder() -> std::io::Result<Folder> {
     Ok(Folder(path))
 }
 
-fn spawn(folder: &Path, config: &Value) -> std::io::Result<Child> {
-    let file = folder.join("config.json");
-    std::fs::write(&file, config.to_string())?;
-    let log = std::fs::File::create(folder.join("log"))?;
+fn spawn(folder: &Path) -> std::io::Result<Child> {
+    let file = folder.join(CONFIG);
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_centripetal"));
     for (name, _) in std::env::vars_os() {
         // Settings of the tests, and of the person who runs them, are not the server's.
