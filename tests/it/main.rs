@@ -9,5 +9,9 @@ mod golden;
 #[cfg(test)]
 mod harness;
 mod sdk;
+#[cfg(test)]
+mod publish;
 mod smoke;
+#[cfg(test)]
+mod subscribe;
 mod support;
