@@ -30,7 +30,10 @@ mod pb {
         reason = "generated code"
     )]
 
-    #[allow(reason = "messages of the schema that only clients in other languages need")]
+    #[allow(
+        dead_code,
+        reason = "messages of the schema that only clients in other languages need"
+    )]
     pub mod client {
         tonic::include_proto!("proto");
     }

@@ -1,9 +1,12 @@
 //! Process entry: hands what was typed to the command line, and the server's start to the server. No logic.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use centripetal::{
-    cli::{self, Invocation, Start},
+    cli::{self, Invocation, Page, Start},
     config::{self, Config, Environment, Sources},
     server, telemetry,
 };
@@ -45,7 +48,7 @@ fn start(start: Start) -> u8 {
         return 1;
     }
     loaded.config.start_warnings().iter().for_each(warn);
-    match serve(loaded.config, start.sources) {
+    match serve(loaded.config, start.sources, start.page) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!(target: telemetry::FATAL, error = format!("{error:#}"), "server stopped");
@@ -66,10 +69,19 @@ fn warn(warning: &config::Warning) {
 }
 
 /// Runs the server until a signal ends it; `sources` are for reading the configuration again.
-fn serve(config: Config, sources: Sources) -> anyhow::Result<u8> {
+fn serve(config: Config, sources: Sources, page: Option<Page>) -> anyhow::Result<u8> {
+    let (router, banner) = page.map(|page| (page.router, page.banner)).unzip();
+    let ready = |_gateway: &server::Gateway| banner.iter().for_each(|text| tell(text));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(server::run(config, sources, None, |_gateway| {}))?;
+    let ended = runtime.block_on(server::run(config, sources, router, ready))?;
     Ok(u8::from(ended != server::Outcome::default()))
+}
+
+/// Says something to the person in front of the terminal.
+fn tell(text: &str) {
+    if let Err(error) = io::stdout().write_all(text.as_bytes()) {
+        tracing::debug!(%error, "nobody reads standard output");
+    }
 }

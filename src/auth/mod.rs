@@ -138,12 +138,20 @@ struct Shared {
 }
 
 /// HMAC credentials outside of `token`, and connect data without them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Found {
     /// What was found.
     pub presented: Option<Presented>,
     /// The data for everybody else.
     pub data: Bytes,
+}
+
+impl std::fmt::Debug for Found {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Found")
+            .field("presented", &self.presented)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Authenticator {
@@ -197,6 +205,21 @@ impl Authenticator {
         let kind = verifiers.kind(token);
         let verified = self.token(&verifiers, token, now, lookup).await;
         self.counted(kind, verified.and_then(|token| verifiers.admit(token)))
+    }
+
+    /// Verifies a connection JWT where nothing else may be carried.
+    ///
+    /// # Errors
+    /// Why it is refused; already counted.
+    pub async fn jwt(
+        &self,
+        token: &str,
+        now: &Now,
+        lookup: &Lookup<'_>,
+    ) -> Result<ConnectionToken, Refusal> {
+        let verifiers = self.verifiers();
+        let verified = verifiers.connection.connection(token, now, lookup).await;
+        self.counted(Kind::Jwt, verified.and_then(|token| verifiers.admit(token)))
     }
 
     /// Verifies the token of a refresh. The user has to be compared by the caller.
@@ -347,13 +370,11 @@ impl Authenticator {
         verifiers.hmac(presented, now)
     }
 
-    /// The legacy form is for migrations; who leaves it on without an end is told so once a day.
+    /// Reminds once a day, as long as somebody uses what is to end some day.
     fn remind(&self, verifiers: &Verifiers, now: &Now) {
         const DAY: i64 = 24 * 60 * 60 * 1000;
-        if verifiers.legacy_without_end() && self.shared.reminders.permits_every(0, now, DAY) {
-            tracing::warn!(
-                "legacy HMAC credentials are accepted without end: set client.hmac_credentials.legacy.disable_after"
-            );
+        if self.shared.reminders.permits_every(0, now, DAY) {
+            verifiers.remind();
         }
     }
 

@@ -61,6 +61,7 @@ impl Verifiers {
             let algorithms = verifier.algorithms().join(", ");
             tracing::info!(algorithms, "enabled JWT verifiers for subscriptions");
         }
+        self.remind();
     }
 
     /// What a `token` is: credentials have a prefix that no JWT has.
@@ -99,6 +100,15 @@ impl Verifiers {
             return Err(Reason::Anonymous);
         }
         Ok(token)
+    }
+
+    /// The legacy form is for migrations; who leaves it on without an end is told so.
+    pub(super) fn remind(&self) {
+        if self.legacy_without_end() {
+            tracing::warn!(
+                "legacy HMAC credentials are accepted without end: set client.hmac_credentials.legacy.disable_after"
+            );
+        }
     }
 
     /// The legacy form is on and nothing says until when.

@@ -2,9 +2,9 @@
 //!
 //! Whoever read the configuration says where the health endpoint is; this file only asks it.
 
-use std::{io::Write, path::PathBuf, time::Duration};
+use std::{io::Write, time::Duration};
 
-use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
+use clap::{Arg, ArgMatches, Command, value_parser};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,8 +18,6 @@ Exit code 0: healthy. 1: not healthy, not reachable, or switched off.";
 /// What `centripetal healthcheck` is asked for.
 #[derive(Clone, Debug)]
 pub struct HealthArgs {
-    /// Configuration file.
-    pub config: PathBuf,
     /// Longest wait for the answer.
     pub timeout: Duration,
 }
@@ -30,28 +28,17 @@ impl HealthArgs {
     pub fn from_matches(matches: &ArgMatches) -> Self {
         let seconds = matches.get_one("timeout").copied().unwrap_or(5);
         Self {
-            config: matches.get_one("config").cloned().unwrap_or_default(),
             timeout: Duration::from_secs(seconds),
         }
     }
 }
 
-/// The command with its flags and help.
+/// The command with its flags and help; the flag that names the configuration is added by whoever reads it.
 #[must_use]
 pub fn command() -> Command {
     Command::new("healthcheck")
         .about("Ask the health endpoint of the running gateway")
         .after_help(EXAMPLES)
-        .arg(
-            Arg::new("config")
-                .short('c')
-                .long("config")
-                .value_name("FILE")
-                .value_hint(ValueHint::FilePath)
-                .value_parser(value_parser!(PathBuf))
-                .default_value("config.json")
-                .help("Configuration of the gateway"),
-        )
         .arg(
             Arg::new("timeout")
                 .long("timeout")
@@ -254,7 +241,6 @@ mod tests {
 
     #[test]
     fn flags_have_their_defaults() {
-        assert_eq!(args().config, PathBuf::from("config.json"));
         assert_eq!(args().timeout, Duration::from_secs(5));
         command().debug_assert();
     }

@@ -12,10 +12,14 @@ use std::{
 
 use clap::ArgMatches;
 
-use crate::config::{Environment, File, Sources};
+use crate::{
+    config::{Environment, File, Sources},
+    dev::Demo,
+};
 
 mod config;
 pub mod credentials;
+pub mod dev;
 mod files;
 mod flags;
 pub mod health;
@@ -65,12 +69,23 @@ pub struct Invocation {
 }
 
 /// What the server is to be started with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Start {
     /// Where the configuration comes from.
     pub sources: Sources,
     /// Unknown keys stop the start.
     pub strict: bool,
+    /// Development: a page to serve, and what to say when it is there.
+    pub page: Option<Page>,
+}
+
+/// The demo page of `dev`.
+#[derive(Debug)]
+pub struct Page {
+    /// Serves it.
+    pub router: axum::Router,
+    /// What to open and what to try, for a person.
+    pub banner: String,
 }
 
 /// Runs the server until it ends; the result is the exit code of the process.
@@ -86,7 +101,7 @@ pub(crate) struct Context<'a> {
     pub(crate) out: &'a mut dyn Write,
 }
 
-/// A message for the person, and exit code 1.
+/// A message for the person, and exit code 1. An empty message was told elsewhere.
 #[derive(Debug)]
 pub(crate) struct Failure(String);
 
@@ -121,13 +136,15 @@ pub fn run(invocation: &Invocation, out: &mut dyn Write, serve: Serve<'_>) -> u8
         .iter()
         .find(|command| (command.arguments)().get_name() == name);
     let Some(command) = command else {
-        return serve(start(&matches, invocation));
+        return serve(development(arguments, invocation));
     };
     match (command.run)(arguments, &mut context).and_then(|()| Ok(context.out.flush()?)) {
         Ok(()) => 0,
         Err(Failure(message)) => {
-            // A closed pipe takes the message with it; the exit code still tells.
-            let _closed: io::Result<()> = writeln!(context.out, "{message}");
+            if !message.is_empty() {
+                // A closed pipe takes the message with it; the exit code still tells.
+                let _closed: io::Result<()> = writeln!(context.out, "{message}");
+            }
             1
         }
     }
@@ -147,6 +164,28 @@ fn start(matches: &ArgMatches, invocation: &Invocation) -> Start {
     Start {
         sources: sources.with_dotenv(),
         strict: matches.get_flag("strict"),
+        page: None,
+    }
+}
+
+/// What `dev` starts: the server of every day with a configuration made in memory.
+fn development(arguments: &ArgMatches, invocation: &Invocation) -> Start {
+    let (wanted, key) = (dev::DevArgs::from_matches(arguments), dev::random_key());
+    let demo = Demo {
+        token_secret: key.clone(),
+        grpc_port: wanted.grpc_port,
+    };
+    let sources = Sources {
+        directory: invocation.directory.clone(),
+        ..Sources::value(dev::config(&wanted, key.expose()))
+    };
+    Start {
+        sources,
+        strict: true,
+        page: Some(Page {
+            router: crate::dev::router(demo),
+            banner: dev::banner(&wanted, key.expose()),
+        }),
     }
 }
 
@@ -181,6 +220,7 @@ fn parser() -> clap::Command {
                 .help("Refuse to start when the file holds unknown keys"),
         )
         .args(flags::arguments())
+        .subcommand(dev::command())
         .subcommands(COMMANDS.iter().map(|command| (command.arguments)()))
 }
 
@@ -248,7 +288,10 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure>
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    Ok(runtime.block_on(future))
+    let result = runtime.block_on(future);
+    // A read of standard input cannot be called off, and nobody waits for it.
+    runtime.shutdown_background();
+    Ok(result)
 }
 
 #[cfg(test)]

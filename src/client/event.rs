@@ -53,7 +53,8 @@ pub enum Event {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SubscriptionEvent {
-    /// The subscription was interrupted; the client restores it by itself.
+    /// The subscription was interrupted; the client restores it by itself as soon as it is connected. After a final
+    /// [`Event::Disconnected`] that takes another [`connect`](super::Client::connect).
     Subscribing {
         /// Why: a code of the connection, or an unsubscribe code from 2500 on.
         code: u32,

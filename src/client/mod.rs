@@ -50,9 +50,6 @@ use crate::{
 /// How long a polite close waits for the other side.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Commands not written yet before the task stops taking further asks.
-const OUTBOX: usize = 256;
-
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What woke the task.
@@ -142,7 +139,7 @@ impl<C: Connector> Connection<C> {
         } = &mut self.line;
         let writing = !outbox.is_empty() || sending.as_ref().is_some_and(|s| !s.is_flushed());
         let listening = self.desk.backlog.len() < self.limits.events;
-        let taking = outbox.len() < OUTBOX;
+        let taking = outbox.len() < self.limits.calls;
         let Desk {
             events,
             subscriptions,

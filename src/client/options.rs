@@ -96,7 +96,7 @@ impl SubscribeOptions {
 pub(super) struct Limits {
     /// Events per subscription, and of the connection, that the application has not taken yet. Full: the client stops reading.
     pub(super) events: usize,
-    /// Calls without an answer. Full: callers wait.
+    /// Calls without an answer, and commands not written yet. Full: callers wait.
     pub(super) calls: usize,
 }
 

@@ -102,8 +102,9 @@ impl Connector for Memory {
             let (sending, commands) = mpsc::channel(8);
             let (replies, receiving) = mpsc::channel(1);
             let peer = Peer { commands, replies };
-            let refused =
-                |_| Error::transport(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
+            let refused = |_gone| {
+                Error::transport(std::io::Error::from(std::io::ErrorKind::ConnectionRefused))
+            };
             place.send(peer).await.map_err(refused)?;
             Ok((MemorySending(sending), MemoryReceiving(receiving)))
         }
@@ -113,7 +114,7 @@ impl Connector for Memory {
 impl Sending for MemorySending {
     async fn send(&mut self, queue: &mut VecDeque<Command>) -> Result<(), Loss> {
         while !queue.is_empty() {
-            let slot = self.0.reserve().await.map_err(|_| Loss::default())?;
+            let slot = self.0.reserve().await.map_err(|_gone| Loss::default())?;
             slot.send(queue.pop_front().unwrap());
         }
         Ok(())

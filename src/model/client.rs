@@ -4,6 +4,8 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 
+use super::Disconnect;
+
 macro_rules! text_id {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
@@ -133,6 +135,8 @@ pub struct Peer {
     pub address: Option<IpAddr>,
     /// Credentials found in the request by an interceptor or set by an embedder.
     pub credentials: Option<Credentials>,
+    /// Its credentials were wrong: the connection is closed with this before anything is read.
+    pub refused: Option<Disconnect>,
     /// User identifier from the header named by `client.user_id_http_header`, when present.
     pub user_header: Option<UserId>,
     /// Request headers or metadata kept for proxies; empty unless some proxy forwards them.

@@ -82,7 +82,11 @@ struct Outgoing {
 pub(super) async fn run<L: Link>(shared: Arc<Shared>, link: L, peer: Peer) {
     let client = ClientId::from(uuid::Uuid::new_v4().to_string());
     let span = tracing::debug_span!("connection", %client, transport = peer.transport);
-    let connection = Connection::new(shared, link.traits(), client, peer);
+    let refused = peer.refused.clone();
+    let mut connection = Connection::new(shared, link.traits(), client, peer);
+    if let Some(why) = refused {
+        connection.session.close(why, &mut connection.effects);
+    }
     connection.drive(link).instrument(span).await;
 }
 

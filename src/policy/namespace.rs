@@ -40,6 +40,14 @@ pub(super) struct Namespaces {
     named: HashMap<Box<str>, Arc<Namespace>>,
 }
 
+/// Who asks for something, as far as permissions distinguish.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    pub(super) anonymous: bool,
+    /// Is subscribed to the channel, or about to be.
+    pub(super) subscribed: bool,
+}
+
 /// A channel whose namespace was found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resolved<'a> {
@@ -165,25 +173,25 @@ impl Namespace {
         })
     }
 
-    /// Access to history, with or without a subscription; `insecure` is not looked at here.
-    pub(super) fn allows_history(&self, anonymous: bool, subscribed: bool) -> bool {
+    /// Access to history; `insecure` is not looked at here.
+    pub(super) fn allows_history(&self, who: Standing) -> bool {
         let allow = &self.allow;
-        (allow.allow_history_for_client || subscribed && allow.allow_history_for_subscriber)
-            && (!anonymous || allow.allow_history_for_anonymous)
+        (allow.allow_history_for_client || who.subscribed && allow.allow_history_for_subscriber)
+            && (!who.anonymous || allow.allow_history_for_anonymous)
     }
 
     /// Access to presence.
-    pub(super) fn allows_presence(&self, anonymous: bool, subscribed: bool) -> bool {
+    pub(super) fn allows_presence(&self, who: Standing) -> bool {
         let allow = &self.allow;
-        (allow.allow_presence_for_client || subscribed && allow.allow_presence_for_subscriber)
-            && (!anonymous || allow.allow_presence_for_anonymous)
+        (allow.allow_presence_for_client || who.subscribed && allow.allow_presence_for_subscriber)
+            && (!who.anonymous || allow.allow_presence_for_anonymous)
     }
 
     /// Permission to publish.
-    pub(super) fn allows_publish(&self, anonymous: bool, subscribed: bool) -> bool {
+    pub(super) fn allows_publish(&self, who: Standing) -> bool {
         let allow = &self.allow;
-        (allow.allow_publish_for_client || subscribed && allow.allow_publish_for_subscriber)
-            && (!anonymous || allow.allow_publish_for_anonymous)
+        (allow.allow_publish_for_client || who.subscribed && allow.allow_publish_for_subscriber)
+            && (!who.anonymous || allow.allow_publish_for_anonymous)
     }
 
     /// Permission to subscribe without a token.

@@ -2,7 +2,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::{Policy, note::Note};
+use super::{Policy, namespace::Standing, note::Note};
 use crate::{
     hooks::{Client, Read},
     model::{Channel, ClientError, DataFormat, Disconnect, Rejection, Version},
@@ -31,7 +31,11 @@ impl Policy {
         if namespace.asks_on_publish() {
             return Err(ClientError::NOT_AVAILABLE.into());
         }
-        if settings.insecure || namespace.allows_publish(client.user.is_empty(), subscribed) {
+        let who = Standing {
+            anonymous: client.user.is_empty(),
+            subscribed,
+        };
+        if settings.insecure || namespace.allows_publish(who) {
             return Ok(());
         }
         self.note(Note::Publish, client, Some(channel));
@@ -54,15 +58,15 @@ impl Policy {
             self.note_unknown(rejection, unknown, client, channel);
         })?;
         let namespace = resolved.namespace;
-        let anonymous = client.user.is_empty();
+        let who = Standing {
+            anonymous: client.user.is_empty(),
+            subscribed,
+        };
         let (available, permitted) = match what {
-            Read::Presence => (
-                namespace.channel.presence,
-                namespace.allows_presence(anonymous, subscribed),
-            ),
+            Read::Presence => (namespace.channel.presence, namespace.allows_presence(who)),
             Read::History => (
                 namespace.channel.has_history(),
-                namespace.allows_history(anonymous, subscribed),
+                namespace.allows_history(who),
             ),
         };
         if !available {

@@ -2,7 +2,7 @@
 
 use super::{
     Policy, Settings,
-    namespace::{Namespace, Resolved},
+    namespace::{Namespace, Resolved, Standing},
     note::{Note, Use},
 };
 use crate::{
@@ -80,22 +80,18 @@ impl Policy {
             return Err(ClientError::PERMISSION_DENIED);
         }
         let namespace = resolved.namespace;
+        let user = client.user.as_str();
         match settings.user_list(resolved) {
-            Some(users) => {
-                if settings
-                    .namespaces
-                    .naming
-                    .lists(users, client.user.as_str())
-                {
-                    return Ok(SubscribeSource::UserLimited);
-                }
+            Some(users) if settings.namespaces.naming.lists(users, user) => {
+                return Ok(SubscribeSource::UserLimited);
             }
             // Whoever the backend is asked about waits until there is a way to ask it.
             None if namespace.asks_on_subscribe() => return Err(ClientError::NOT_AVAILABLE),
-            None if namespace.allows_subscribe(client.user.is_empty()) => {
+            None if namespace.allows_subscribe(user.is_empty()) => {
                 return Ok(SubscribeSource::ClientAllowed);
             }
-            None => {}
+            // Neither the backend nor the permission for clients counts for who is not on a list.
+            _ => {}
         }
         if settings.insecure {
             return Ok(SubscribeSource::ClientInsecure);
@@ -184,9 +180,12 @@ impl Settings {
         client: &Client,
         question: &SubscribeQuestion,
     ) {
-        let anonymous = client.user.is_empty();
-        let history = self.insecure || namespace.allows_history(anonymous, true);
-        let presence = self.insecure || namespace.allows_presence(anonymous, true);
+        let who = Standing {
+            anonymous: client.user.is_empty(),
+            subscribed: true,
+        };
+        let history = self.insecure || namespace.allows_history(who);
+        let presence = self.insecure || namespace.allows_presence(who);
         let allow = &namespace.allow;
         options.positioned |= question.positioned && (allow.allow_positioning || history);
         options.recoverable |= question.recoverable && (allow.allow_recovery || history);

@@ -5,7 +5,7 @@
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, middleware::from_fn};
 use prometheus::Registry;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -265,6 +265,8 @@ impl Built {
         }
         if let Some(page) = page {
             external.exact("dev", "/", page)?;
+            // Nothing of a development server may answer to the name of a website.
+            external.each(|router| router.layer(from_fn(crate::dev::loopback_only)));
         }
         let shared = if own.grpc.shared {
             Some(self.grpc_router(config, own, health)?)

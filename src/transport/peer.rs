@@ -10,7 +10,7 @@ use std::{
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::RemoteAddress;
-use crate::model::{Credentials, Encoding, Peer, UserId, Version};
+use crate::model::{Credentials, Encoding, Peer, Refused, UserId, Version};
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -126,6 +126,7 @@ impl PeerRules {
             version,
             address: remote.map(|remote| self.trusted.resolve(remote, headers)),
             credentials: extensions.get::<Credentials>().cloned(),
+            refused: extensions.get::<Refused>().map(|refused| refused.0.clone()),
             user_header: None,
             headers: self.keep(headers),
         }

@@ -15,3 +15,4 @@ mod smoke;
 #[cfg(test)]
 mod subscribe;
 mod support;
+mod vendored;

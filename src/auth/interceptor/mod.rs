@@ -162,7 +162,7 @@ async fn identify(
     let presented = auth.find_in_request(|name| values(headers, name))?;
     let token = match (bearer, presented) {
         (Some(_), Some(_)) => return Err(auth.refuse(Kind::H1, Reason::Places).into()),
-        (Some(token), None) => auth.connection(token, now, &anywhere).await?,
+        (Some(token), None) => auth.jwt(token, now, &anywhere).await?,
         (None, Some(presented)) => auth.presented(&presented, now)?,
         (None, None) if options.required => {
             return Err(Stop {
@@ -226,7 +226,8 @@ impl Stop {
         let Some(refusal) = self.refusal else {
             return;
         };
-        if auth.may_log(refusal.reason, now) {
+        // Expired ones are the normal course of things.
+        if refusal.reason != Reason::Expired && auth.may_log(refusal.reason, now) {
             tracing::info!(error = %refusal, "invalid connection token");
         }
     }

@@ -239,6 +239,14 @@ async fn row_2_is_hmac_credentials_and_nobody_sees_them_further() {
 }
 
 #[tokio::test]
+async fn row_1_is_no_place_for_hmac_credentials() {
+    let auth = authenticator(&hmac_config());
+    let value = format!("Bearer {}", h1("42", now().unix() + 60));
+    let outcome = call(&auth, GRPC, request(&[("authorization", &value)])).await;
+    assert_eq!(outcome.status().1.unwrap()["code"], 3500);
+}
+
+#[tokio::test]
 async fn row_2_knows_the_legacy_form() {
     let auth = authenticator(&hmac_config());
     let timestamp = (now().unix() + 60).to_string();

@@ -123,7 +123,7 @@ pub(super) fn in_data(
         return Ok((None, data.clone()));
     }
     let twice = |name: &&str| count(name) > 1;
-    if nested + usize::from(spread) > 1 || spread && LEGACY_MEMBERS.iter().any(|name| twice(name)) {
+    if nested + usize::from(spread) > 1 || spread && LEGACY_MEMBERS.iter().any(twice) {
         return Err(Reason::Places);
     }
     let (taken, rest): (Vec<_>, Vec<_>) = members.iter().partition(|(name, _)| {

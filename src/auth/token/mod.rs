@@ -24,7 +24,7 @@ use super::{
 use crate::model::{Channel, Now, SubscribeOptions, SubscribeSource, UserId};
 
 /// What a connection token, or credentials in its place, says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct ConnectionToken {
     /// User; empty for anonymous.
     pub user: UserId,
@@ -39,7 +39,7 @@ pub struct ConnectionToken {
 }
 
 /// What a subscription token says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SubscriptionToken {
     /// Channel it is for.
     pub channel: Channel,
@@ -49,6 +49,23 @@ pub struct SubscriptionToken {
     pub client: String,
     /// Options of the namespace with what the token changes, expiration included.
     pub options: SubscribeOptions,
+}
+
+impl std::fmt::Debug for ConnectionToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectionToken")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for SubscriptionToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SubscriptionToken")
+            .field("channel", &self.channel)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Verifies tokens with the options of one table Token.

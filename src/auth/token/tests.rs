@@ -274,13 +274,15 @@ async fn a_certificate_stands_for_its_key() {
     assert!(verify(&auth, &token).await.is_ok());
 }
 
+/// What a change of the settings is refused with.
+fn refused(change: impl FnOnce(&mut TokenConfig)) -> Error {
+    let mut config = config();
+    change(&mut config.client.token);
+    Authenticator::check(&config).unwrap_err()
+}
+
 #[test]
-fn broken_settings_stop_the_start() {
-    let refused = |change: &dyn Fn(&mut TokenConfig)| {
-        let mut config = config();
-        change(&mut config.client.token);
-        Authenticator::check(&config).unwrap_err()
-    };
+fn broken_keys_stop_the_start() {
     let ec = ec_pem(&EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap());
     let private = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let off_curve = pem("PUBLIC KEY", &{
@@ -289,30 +291,33 @@ fn broken_settings_stop_the_start() {
         *der.last_mut().unwrap() ^= 1;
         der
     });
-    for broken in [
-        "x",
-        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
-        &ec,
-    ] {
-        let error = refused(&|token| token.rsa_public_key = broken.to_owned());
+    let no_key = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    for broken in ["x", no_key, &ec] {
+        let error = refused(|token| broken.clone_into(&mut token.rsa_public_key));
+        let option = "rsa_public_key";
         assert!(
-            matches!(
-                error,
-                Error::Key {
-                    option: "rsa_public_key",
-                    ..
-                }
-            ),
+            matches!(error, Error::Key { option: o, .. } if o == option),
             "{broken}"
         );
     }
-    for broken in ["x", &private, &off_curve] {
-        let error = refused(&|token| token.ecdsa_public_key = broken.to_owned());
+    for broken in ["x", no_key, &private, &off_curve] {
+        let error = refused(|token| broken.clone_into(&mut token.ecdsa_public_key));
         assert!(matches!(error, Error::Key { .. }), "{broken}");
     }
-    let error = refused(&|token| token.issuer_regex = "(".to_owned());
+    let small = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
+    let public = rsa_pem(&small);
+    let error = refused(|token| token.ecdsa_public_key = public);
+    assert!(
+        matches!(error, Error::Key { .. }),
+        "a key of the other kind"
+    );
+}
+
+#[test]
+fn broken_patterns_and_claims_stop_the_start() {
+    let error = refused(|token| token.issuer_regex = "(".to_owned());
     assert!(matches!(error, Error::Pattern { .. }));
-    let error = refused(&|token| {
+    let error = refused(|token| {
         token.audience = "a".to_owned();
         token.audience_regex = "a".to_owned();
     });
@@ -323,7 +328,7 @@ fn broken_settings_stop_the_start() {
             ..
         }
     ));
-    let error = refused(&|token| {
+    let error = refused(|token| {
         token.issuer = "a".to_owned();
         token.issuer_regex = "a".to_owned();
     });
@@ -334,26 +339,30 @@ fn broken_settings_stop_the_start() {
             ..
         }
     ));
-    let error = refused(&|token| token.user_id_claim = "a-b".to_owned());
+    let error = refused(|token| token.user_id_claim = "a-b".to_owned());
     assert!(matches!(error, Error::UserIdClaim { .. }));
+}
+
+#[test]
+fn broken_addresses_stop_the_start() {
     for broken in [
         "ftp://a/b",
         "https://a/b/",
         "https://a//b",
         "https://a/./b",
         "https://a/{{x",
+        "https://",
     ] {
-        let error = refused(&|token| token.jwks_public_endpoint = broken.to_owned());
+        let error = refused(|token| broken.clone_into(&mut token.jwks_public_endpoint));
         assert!(matches!(error, Error::Endpoint { .. }), "{broken}");
     }
-    let error = refused(&|token| {
+    let open_pattern = |token: &mut TokenConfig| {
         token.jwks_public_endpoint = "https://a/{{t}}/keys".to_owned();
         token.issuer_regex = "(?P<t>.*)".to_owned();
-    });
-    assert!(matches!(error, Error::Endpoint { .. }));
+    };
+    assert!(matches!(refused(open_pattern), Error::Endpoint { .. }));
     let mut config = config();
-    config.client.token.jwks_public_endpoint = "https://a/{{t}}/keys".to_owned();
-    config.client.token.issuer_regex = "(?P<t>.*)".to_owned();
+    open_pattern(&mut config.client.token);
     config.client.token.insecure_skip_jwks_endpoint_safety_check = true;
     assert!(Authenticator::check(&config).is_ok());
 }

@@ -120,10 +120,12 @@ pub(super) async fn publish(
 async fn connect(args: &PubArgs) -> Result<Client, Error> {
     let (client, mut events) = args.connection.client().await?;
     while let Some(event) = events.next().await {
-        if matches!(event, Event::Connected { .. }) {
-            break;
+        match event {
+            Event::Connected { .. } => break,
+            // Somebody who publishes once wants an answer now, so nothing is tried again.
+            Event::Error(error) => return Err(args.connection.unreachable(error)),
+            event => args.connection.before_connected(&event)?,
         }
-        args.connection.before_connected(&event)?;
     }
     Ok(client)
 }

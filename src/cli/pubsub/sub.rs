@@ -247,6 +247,8 @@ impl<'a> Printer<'a> {
             SubscriptionEvent::Publication(publication) => {
                 return self.print(channel, &Line::Publication(&publication));
             }
+            // A namespace may push them to everybody.
+            SubscriptionEvent::Join(_) | SubscriptionEvent::Leave(_) if !args.join_leave => {}
             SubscriptionEvent::Join(info) => return self.print(channel, &Line::Join(&info)),
             SubscriptionEvent::Leave(info) => return self.print(channel, &Line::Leave(&info)),
             SubscriptionEvent::Subscribed(told) => self.subscribed(args, channel, &told),
@@ -271,14 +273,8 @@ impl<'a> Printer<'a> {
     }
 
     fn subscribed(&mut self, args: &SubArgs, channel: &Channel, told: &Subscribed) {
-        let epoch = told
-            .position
-            .as_ref()
-            .map(|position| position.epoch.clone());
-        let before = self
-            .open
-            .insert(channel.clone(), Some(epoch.clone().unwrap_or_default()));
-        let again = before.flatten();
+        let at = told.position.clone().unwrap_or_default();
+        let again = self.open.insert(channel.clone(), Some(at.epoch)).flatten();
         let text = match (&again, &told.position) {
             (None, None) if args.recover => {
                 "subscribed; the gateway keeps no history of this channel, so --recover has no effect"

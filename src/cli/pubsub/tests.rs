@@ -20,9 +20,11 @@ use super::{
     sub::{self, Printer, SubArgs},
 };
 use crate::{
-    client::little_server::{Act, Script, listen, serve_grpc},
+    client::little_server::{
+        Act, Command, Push, PushBody, ReplyBody, Request, Script, SubscribeResult, listen,
+        serve_grpc,
+    },
     model::{ClientError, Publication},
-    protocol::{Command, Push, PushBody, ReplyBody, Request, SubscribeResult},
 };
 
 fn sub_args(address: SocketAddr, more: &[&str]) -> SubArgs {

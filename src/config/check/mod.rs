@@ -5,6 +5,11 @@
 
 use serde_json::Value;
 
+use crate::{
+    auth::{self, Authenticator},
+    policy::{self, Policy},
+};
+
 use super::{
     Config,
     schema::{self, Gate},
@@ -44,7 +49,29 @@ fn broken(text: impl Into<String>) -> Checked {
 }
 
 /// Rules of single modules, called after all others. A module adds one line here.
-const MODULE_RULES: &[fn(&Config) -> Checked] = &[];
+const MODULE_RULES: &[fn(&Config) -> Checked] = &[tokens, namespaces];
+
+/// Keys, patterns and key set templates of tokens, and the secrets of credentials.
+fn tokens(config: &Config) -> Checked {
+    let section: auth::Config = config
+        .section("")
+        .map_err(|error| Invalid::new(error.to_string()))?;
+    Authenticator::check(&section).map_err(|error| told(&error))
+}
+
+/// Namespaces as the policy reads them.
+fn namespaces(config: &Config) -> Checked {
+    let section: policy::Config = config
+        .section("")
+        .map_err(|error| Invalid::new(error.to_string()))?;
+    Policy::check(&section).map_err(|error| told(&error))
+}
+
+/// An error with its causes, on one line.
+fn told(error: &dyn std::error::Error) -> Invalid {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    Invalid::new(causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
+}
 
 pub(super) fn validate(config: &Config) -> Checked {
     let root = Section::new(&config.tree);

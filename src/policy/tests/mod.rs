@@ -124,6 +124,7 @@ fn peer() -> Peer {
         version: None,
         address: None,
         credentials: None,
+        refused: None,
         user_header: None,
         headers: Arc::from([]),
     }

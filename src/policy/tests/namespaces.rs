@@ -207,45 +207,21 @@ fn the_personal_channel_needs_its_namespace() {
     assert!(matches!(check("", true), Err(Error::SingleConnection)));
 }
 
-#[test]
-fn settings_are_read_from_the_tree() {
+/// A table Channel options as the loader gives it.
+fn options_tree() -> serde_json::Map<String, Value> {
+    let switches = "presence join_leave force_push_join_leave force_positioning allow_positioning force_recovery \
+        allow_recovery auto_cache_recover allow_tags_filter delta_publish allow_subscribe_for_anonymous \
+        allow_subscribe_for_client allow_publish_for_anonymous allow_publish_for_subscriber allow_publish_for_client \
+        allow_presence_for_anonymous allow_presence_for_subscriber allow_presence_for_client \
+        allow_history_for_anonymous allow_history_for_subscriber allow_history_for_client \
+        allow_user_limited_channels subscribe_proxy_enabled publish_proxy_enabled subscribe_stream_proxy_enabled \
+        something_else";
+    let texts = "force_recovery_mode channel_regex publication_data_format subscription_type";
     let mut options = serde_json::Map::new();
-    for key in [
-        "presence",
-        "join_leave",
-        "force_push_join_leave",
-        "force_positioning",
-        "allow_positioning",
-        "force_recovery",
-        "allow_recovery",
-        "auto_cache_recover",
-        "allow_tags_filter",
-        "delta_publish",
-        "allow_subscribe_for_anonymous",
-        "allow_subscribe_for_client",
-        "allow_publish_for_anonymous",
-        "allow_publish_for_subscriber",
-        "allow_publish_for_client",
-        "allow_presence_for_anonymous",
-        "allow_presence_for_subscriber",
-        "allow_presence_for_client",
-        "allow_history_for_anonymous",
-        "allow_history_for_subscriber",
-        "allow_history_for_client",
-        "allow_user_limited_channels",
-        "subscribe_proxy_enabled",
-        "publish_proxy_enabled",
-        "subscribe_stream_proxy_enabled",
-        "something_else",
-    ] {
+    for key in switches.split_whitespace() {
         options.insert(key.to_owned(), json!(false));
     }
-    for key in [
-        "force_recovery_mode",
-        "channel_regex",
-        "publication_data_format",
-        "subscription_type",
-    ] {
+    for key in texts.split_whitespace() {
         options.insert(key.to_owned(), json!(""));
     }
     let none = json!({"secs": 0, "nanos": 0});
@@ -253,6 +229,12 @@ fn settings_are_read_from_the_tree() {
     options.insert("history_ttl".to_owned(), none.clone());
     options.insert("history_meta_ttl".to_owned(), none);
     options.insert("allowed_delta_types".to_owned(), json!(["fossil"]));
+    options
+}
+
+#[test]
+fn settings_are_read_from_the_tree() {
+    let options = options_tree();
     let mut named = options.clone();
     named.insert("name".to_owned(), json!("chat"));
     named.insert("presence".to_owned(), json!(true));

@@ -371,23 +371,20 @@ async fn a_subscription_is_refreshed_by_a_token_of_its_own() {
             "V1 {claims}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_refresh_of_a_subscription_needs_a_fitting_token() {
+    let policy = Setup::new().build();
+    let refresh = async |client: Client, token: &str| {
+        let channel = Channel::from("closed:a");
+        outcome(policy.sub_refresh(&client, &channel, token).await)
+    };
     let by_client = jwt(json!({"channel": "closed:a", "client": "c1"}));
-    assert_eq!(
-        outcome(refresh(&v1("42"), "closed:a", &by_client).await),
-        "ok"
-    );
-    assert_eq!(
-        outcome(refresh(&client("42"), "closed:a", &by_client).await),
-        "D3500"
-    );
-    assert_eq!(
-        outcome(refresh(&client("42"), "closed:a", "").await),
-        "E107"
-    );
-    assert_eq!(
-        outcome(refresh(&client("42"), "closed:a", "bad").await),
-        "D3500"
-    );
+    assert_eq!(refresh(v1("42"), &by_client).await, "ok");
+    assert_eq!(refresh(client("42"), &by_client).await, "D3500");
+    assert_eq!(refresh(client("42"), "").await, "E107");
+    assert_eq!(refresh(client("42"), "bad").await, "D3500");
 }
 
 #[tokio::test]

@@ -98,96 +98,47 @@ async fn private_channels_need_a_token() {
 #[tokio::test]
 async fn tokens_are_refused_in_different_ways() {
     let policy = Setup::new().build();
-    let token = |claims: Value| jwt(claims);
-    for (claims, v2, old) in [
-        (
-            json!({"sub": "42", "channel": "closed:a"}),
-            "source 3",
-            "source 3",
-        ),
-        (
-            json!({"sub": "42", "channel": "closed:a", "exp": 1}),
-            "E109",
-            "E109",
-        ),
-        (
-            json!({"sub": "42", "channel": "closed:a", "nbf": in_seconds(60)}),
-            "E109",
-            "E109",
-        ),
-        (json!({"sub": "42"}), "E103", "E103"),
-        (json!({"sub": 42, "channel": "closed:a"}), "E103", "E103"),
-        (
-            json!({"sub": "42", "channel": "closed:a", "b64data": "###"}),
-            "E103",
-            "E103",
-        ),
-        (json!({"sub": "42", "channel": "closed:b"}), "D3500", "E103"),
-        (json!({"sub": "42", "channel": "nope:b"}), "E102", "E102"),
-        (json!({"sub": "43", "channel": "closed:a"}), "D3500", "E103"),
-        (json!({"channel": "closed:a"}), "D3500", "E103"),
-        (
-            json!({"sub": "42", "channel": "closed:a", "client": "other"}),
-            "D3500",
-            "E103",
-        ),
-        (
-            json!({"sub": "42", "channel": "closed:a", "client": "c1"}),
-            "source 3",
-            "source 3",
-        ),
-        (
-            json!({"channel": "closed:a", "client": "c1"}),
-            "D3500",
-            "source 3",
-        ),
-        (
-            json!({"sub": "43", "channel": "closed:a", "client": "c1"}),
-            "D3500",
-            "E103",
-        ),
-        (
-            json!({"sub": "42", "channel": "closed:a", "expire_at": 1}),
-            "source 3",
-            "source 3",
-        ),
+    let check = async |claims: &Value| {
+        let token = jwt(claims.clone());
+        let of = async |client| policy.subscribe_outcome(&client, "closed:a", &token).await;
+        [of(client("42")).await, of(v1("42")).await]
+    };
+    for (extra, outcomes) in [
+        (json!({}), ["source 3"; 2]),
+        (json!({"exp": 1}), ["E109"; 2]),
+        (json!({"nbf": in_seconds(60)}), ["E109"; 2]),
+        (json!({"channel": ""}), ["E103"; 2]),
+        (json!({"sub": 42}), ["E103"; 2]),
+        (json!({"b64data": "###"}), ["E103"; 2]),
+        (json!({"channel": "closed:b"}), ["D3500", "E103"]),
+        (json!({"channel": "nope:b"}), ["E102"; 2]),
+        (json!({"sub": "43"}), ["D3500", "E103"]),
+        (json!({"sub": null}), ["D3500", "E103"]),
+        (json!({"client": "other"}), ["D3500", "E103"]),
+        (json!({"client": "c1"}), ["source 3"; 2]),
+        (json!({"client": "c1", "sub": null}), ["D3500", "source 3"]),
+        (json!({"client": "c1", "sub": "43"}), ["D3500", "E103"]),
+        (json!({"expire_at": 1}), ["source 3"; 2]),
     ] {
-        let token = token(claims.clone());
-        assert_eq!(
-            policy
-                .subscribe_outcome(&client("42"), "closed:a", &token)
-                .await,
-            v2,
-            "{claims}"
-        );
-        assert_eq!(
-            policy
-                .subscribe_outcome(&v1("42"), "closed:a", &token)
-                .await,
-            old,
-            "V1 {claims}"
-        );
+        let mut claims = json!({"sub": "42", "channel": "closed:a"});
+        let members = claims.as_object_mut().unwrap();
+        members.extend(extra.as_object().unwrap().clone());
+        assert_eq!(check(&claims).await, outcomes, "{claims}");
     }
+}
+
+#[tokio::test]
+async fn subscription_tokens_are_verified() {
+    let policy = Setup::new().build();
+    let check = async |user: &str, token: &str| {
+        let client = client(user);
+        policy.subscribe_outcome(&client, "closed:a", token).await
+    };
     let wrong = signed_by("other", &json!({"sub": "42", "channel": "closed:a"}));
-    assert_eq!(
-        policy
-            .subscribe_outcome(&client("42"), "closed:a", &wrong)
-            .await,
-        "E103"
-    );
-    assert_eq!(
-        policy
-            .subscribe_outcome(&client("42"), "closed:a", "garbage")
-            .await,
-        "E103"
-    );
+    assert_eq!(check("42", &wrong).await, "E103");
+    assert_eq!(check("42", "garbage").await, "E103");
     let nobody = jwt(json!({"channel": "closed:a"}));
-    assert_eq!(
-        policy
-            .subscribe_outcome(&client(""), "closed:a", &nobody)
-            .await,
-        "source 3"
-    );
+    assert_eq!(check("", &nobody).await, "source 3");
 }
 
 #[tokio::test]
@@ -363,69 +314,77 @@ async fn granted(setup: Setup, user: &str, token: &str) -> [bool; 3] {
     ]
 }
 
+/// A namespace where everybody may subscribe and joins are emitted, and nothing else is allowed.
+fn asking(change: fn(&mut ChannelOptionsConfig)) -> Setup {
+    Setup::new().with("closed", |closed| {
+        closed.allow_subscribe_for_client = true;
+        closed.allow_subscribe_for_anonymous = true;
+        closed.join_leave = true;
+        change(closed);
+    })
+}
+
+const NOTHING: [bool; 3] = [false; 3];
+
 #[tokio::test]
-async fn requests_are_granted_where_permitted() {
-    let setup = |change: fn(&mut ChannelOptionsConfig)| {
-        Setup::new().with("closed", |closed| {
-            closed.allow_subscribe_for_client = true;
-            closed.allow_subscribe_for_anonymous = true;
-            closed.join_leave = true;
-            change(closed);
-        })
-    };
-    assert_eq!(granted(setup(|_| ()), "42", "").await, [false; 3]);
+async fn positioning_and_recovery_are_granted_where_permitted() {
+    let check = async |change, user| granted(asking(change), user, "").await;
+    assert_eq!(check(|_| (), "42").await, NOTHING);
     assert_eq!(
-        granted(setup(|o| o.allow_positioning = true), "42", "").await,
+        check(|o| o.allow_positioning = true, "42").await,
         [true, false, false]
     );
     assert_eq!(
-        granted(setup(|o| o.allow_recovery = true), "42", "").await,
+        check(|o| o.allow_recovery = true, "42").await,
         [false, true, false]
     );
-    let history = [true, true, false];
+    let both = [true, true, false];
     assert_eq!(
-        granted(setup(|o| o.allow_history_for_client = true), "42", "").await,
-        history
+        check(|o| o.allow_history_for_client = true, "42").await,
+        both
     );
     assert_eq!(
-        granted(setup(|o| o.allow_history_for_subscriber = true), "42", "").await,
-        history
+        check(|o| o.allow_history_for_subscriber = true, "42").await,
+        both
     );
     assert_eq!(
-        granted(setup(|o| o.allow_history_for_subscriber = true), "", "").await,
-        [false; 3]
+        check(|o| o.allow_history_for_subscriber = true, "").await,
+        NOTHING
     );
-    let anonymous = setup(|o| {
+    let anonymous = |o: &mut ChannelOptionsConfig| {
         o.allow_history_for_subscriber = true;
         o.allow_history_for_anonymous = true;
-    });
-    assert_eq!(granted(anonymous, "", "").await, history);
-    let presence = [false, false, true];
+    };
+    assert_eq!(check(anonymous, "").await, both);
+    let token = jwt(json!({"sub": "42", "channel": "closed:a"}));
+    let with_token = granted(asking(|o| o.allow_recovery = true), "42", &token).await;
+    assert_eq!(with_token, [false, true, false]);
+}
+
+#[tokio::test]
+async fn joins_and_leaves_are_granted_where_permitted() {
+    let check = async |change, user| granted(asking(change), user, "").await;
+    let joins = [false, false, true];
     assert_eq!(
-        granted(setup(|o| o.allow_presence_for_subscriber = true), "42", "").await,
-        presence
+        check(|o| o.allow_presence_for_subscriber = true, "42").await,
+        joins
     );
     assert_eq!(
-        granted(setup(|o| o.allow_presence_for_client = true), "42", "").await,
-        presence
+        check(|o| o.allow_presence_for_client = true, "42").await,
+        joins
     );
     assert_eq!(
-        granted(setup(|o| o.allow_presence_for_client = true), "", "").await,
-        [false; 3]
+        check(|o| o.allow_presence_for_client = true, "").await,
+        NOTHING
     );
-    let not_emitted = setup(|o| {
+    let not_emitted = |o: &mut ChannelOptionsConfig| {
         o.allow_presence_for_client = true;
         o.join_leave = false;
-    });
-    assert_eq!(granted(not_emitted, "42", "").await, [false; 3]);
-    let mut insecure = setup(|_| ());
+    };
+    assert_eq!(check(not_emitted, "42").await, NOTHING);
+    let mut insecure = asking(|_| ());
     insecure.policy.client.insecure = true;
     assert_eq!(granted(insecure, "", "").await, [true; 3]);
-    let token = jwt(json!({"sub": "42", "channel": "closed:a"}));
-    assert_eq!(
-        granted(setup(|o| o.allow_recovery = true), "42", &token).await,
-        [false, true, false]
-    );
 }
 
 #[tokio::test]

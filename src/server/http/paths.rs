@@ -104,6 +104,13 @@ impl Paths {
         &self.names
     }
 
+    /// Changes every handler, such as by a layer around it.
+    pub fn each(&mut self, change: impl Fn(Router) -> Router) {
+        for entry in self.exact.values_mut().chain(self.trees.values_mut()) {
+            entry.found.router = change(std::mem::take(&mut entry.found.router));
+        }
+    }
+
     fn insert_tree(
         &mut self,
         owner: &'static str,

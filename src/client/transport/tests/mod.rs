@@ -13,27 +13,27 @@ pub(crate) mod server;
 
 use server::{certificates, grpc_server, listen, websocket_server, wss_server};
 
-/// Everything a client does, over one transport.
-async fn converse(client: Client) {
-    client.connect().await.unwrap();
+/// Subscribes and receives what it publishes.
+async fn hear_oneself(client: &Client) {
     let mut news = client
         .subscribe("news", SubscribeOptions::new())
         .await
         .unwrap();
-    assert!(matches!(
-        news.next().await,
-        Some(SubscriptionEvent::Subscribed(_))
-    ));
+    let first = news.next().await;
+    assert!(matches!(first, Some(SubscriptionEvent::Subscribed(_))));
     for n in 0..200 {
-        client
-            .publish("news", format!("{{\"n\":{n}}}"))
-            .await
-            .unwrap();
+        news.publish(format!("{n}")).await.unwrap();
         let Some(SubscriptionEvent::Publication(publication)) = news.next().await else {
             panic!("no publication");
         };
-        assert_eq!(publication.data, format!("{{\"n\":{n}}}"));
+        assert_eq!(publication.data, n.to_string());
     }
+}
+
+/// Everything a client does, over one transport.
+async fn converse(client: Client) {
+    client.connect().await.unwrap();
+    hear_oneself(&client).await;
     let large = format!("\"{}\"", "x".repeat(60_000));
     assert_eq!(client.rpc("echo", large.clone()).await.unwrap(), large);
     // Closed by the server: once so that the client comes back, once for good.

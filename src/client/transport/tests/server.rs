@@ -25,10 +25,11 @@ use tokio_tungstenite::{
 use tonic::{Code, Status, metadata::MetadataMap, server::NamedService, transport::Identity};
 
 use super::super::grpc::Opaque;
+pub(crate) use crate::protocol::{Command, Push, PushBody, ReplyBody, Request, SubscribeResult};
 use crate::{
     model::{Encoding, Version},
     protocol::{
-        Command, Decoder, Push, PushBody, Reply, ReplyBody, Request,
+        Decoder, Reply,
         frame::{self, Framing, PositionFormat, WireForm},
     },
 };

@@ -201,7 +201,8 @@ fn close(payload: &[u8]) -> Result<Incoming, Disconnect> {
         [_] => return Err(protocol_error("bad close frame")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
-    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+    // The server API may ask for any code, even one that a client reports as a protocol error (server-api.md 8.5).
+    if matches!(code, 1004..=1006 | 1015 | 5000..) {
         return Err(protocol_error("bad close code"));
     }
     if std::str::from_utf8(reason).is_err() {

@@ -162,7 +162,8 @@ fn close_frames_carry_what_they_can() {
         &b"\x88\x0a\x0b\xb9shutdown"[..]
     );
     assert_eq!(close_frame(4001, &"r".repeat(123)).unwrap().len(), 127);
-    for code in [0, 999, 1005, 1006, 2000, 5000, 70_000] {
+    assert_eq!(close_frame(0, "x").unwrap(), &b"\x88\x03\0\0x"[..]);
+    for code in [1005, 1006, 1015, 5000, 70_000] {
         assert_eq!(close_frame(code, ""), None);
     }
 }
