@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    harness::{Client, Metric, Transport, eventually, on_every_transport, server},
+    harness::{Client, Metric, Transport, now, on_every_transport, server},
     support::Server,
 };
 
@@ -14,7 +14,6 @@ on_every_transport!(
     the_four_rows_of_recovery,
     an_unrecoverable_position_can_be_an_error,
     what_is_missed_has_a_limit,
-    the_newest_is_enough_for_a_cache,
     server_side_subscriptions_recover_at_connect,
     a_stream_that_begins_anew_is_told,
     publications_race_with_subscriptions,
@@ -36,8 +35,6 @@ fn settings() -> Value {
     };
     json!({"channel": {"without_namespace": recovering, "namespaces": [
         named("short", json!({"history_size": 3})),
-        named("cache", json!({"force_recovery_mode": "cache"})),
-        named("auto", json!({"force_recovery_mode": "cache", "auto_cache_recover": true})),
         named("brief", json!({"history_ttl": "1s", "history_meta_ttl": "1s"})),
     ]}})
 }
@@ -131,30 +128,6 @@ async fn what_is_missed_has_a_limit(on: Transport) {
     assert_eq!(result["offset"], 7);
 }
 
-async fn the_newest_is_enough_for_a_cache(on: Transport) {
-    let server = server(settings()).await;
-    let epoch = publish(&server, "cache:x", 7).await;
-    let mut client = on.user(&server, "alice").await;
-    for (offset, asked, missed, position) in [
-        (2, &*epoch, vec![7], 2),
-        (7, &epoch, vec![], 7),
-        (3, "strange", vec![7], 3),
-        (0, "", vec![7], 0),
-    ] {
-        let (found, result) = recover(&mut client, "cache:x", offset, asked).await;
-        assert_eq!(found, missed, "from {offset} of {asked:?}");
-        assert_eq!(result["recovered"], true, "from {offset} of {asked:?}");
-        let offset = result.get("offset").and_then(Value::as_u64);
-        assert_eq!(offset.unwrap_or_default(), position, "{result}");
-    }
-    let plain = client.subscribe(json!({"channel": "cache:x"})).await;
-    assert_eq!(plain.get("publications"), None, "nobody asked");
-    publish(&server, "auto:x", 2).await;
-    let result = client.subscribe(json!({"channel": "auto:x"})).await;
-    assert_eq!(result["publications"][0]["offset"], 2, "{result}");
-    assert_eq!(result["was_recovering"], true, "{result}");
-}
-
 async fn server_side_subscriptions_recover_at_connect(on: Transport) {
     let server = server(settings()).await;
     let epoch = publish(&server, "x", 5).await;
@@ -176,18 +149,19 @@ async fn server_side_subscriptions_recover_at_connect(on: Transport) {
 }
 
 async fn a_stream_that_begins_anew_is_told(on: Transport) {
-    let server = server(settings()).await;
+    let mut settings = settings();
+    settings["client"] = json!({"expired_close_delay": "10ms"});
+    let server = server(settings).await;
     let epoch = publish(&server, "brief:x", 3).await;
     let mut client = on.user(&server, "alice").await;
     let result = client.subscribe(json!({"channel": "brief:x"})).await;
     assert_eq!(result["epoch"], epoch);
     let token = Server::token(&json!({"sub": "bob", "channels": ["brief:x"]}));
     let mut other = on.connect(&server, json!({"token": token})).await;
-    let forgotten = || async {
-        let params = json!({"channel": "brief:x", "limit": 0});
-        server.api("history", &params).await["epoch"] != epoch
-    };
-    eventually("the stream is forgotten", forgotten).await;
+    // Looking at the stream would keep it, so the end of a connection tells that it is forgotten.
+    let token = Server::token(&json!({"sub": "carol", "exp": now() + 3}));
+    let mut clock = on.connect(&server, json!({"token": token})).await;
+    clock.closed(3005, "connection expired").await;
     let counter = "centrifugo_client_num_server_unsubscribes";
     let counted = Metric::of(&server, counter, &[("code", "2500")]).await;
     server.publish("brief:x", &json!("new")).await;

@@ -1,13 +1,13 @@
 //! A server seen from outside: settings of these tests, metrics, the server API with whatever it answers, a bystander.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{Client, Transport};
-use crate::support::Server;
+use crate::support::{Server, http_client};
 
 /// How long a counter may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -111,7 +111,7 @@ impl Server {
     /// Asks for a path of the HTTP listener.
     pub(crate) async fn get(&self, path: &str) -> (StatusCode, String) {
         let url = format!("http://{}{path}", self.http_target());
-        answer(http().get(url)).await
+        answer(http_client().get(url)).await
     }
 
     /// Posts to a path of the HTTP listener.
@@ -122,7 +122,7 @@ impl Server {
         body: impl Into<reqwest::Body>,
     ) -> (StatusCode, String) {
         let url = format!("http://{}{path}", self.http_target());
-        let request = http().post(url).body(body);
+        let request = http_client().post(url).body(body);
         answer(match key {
             Some(key) => request.header("x-api-key", key),
             None => request,
@@ -135,13 +135,4 @@ async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, String) {
     let answer = request.send().await.unwrap();
     let status = answer.status();
     (status, answer.text().await.unwrap())
-}
-
-/// Making a client is costly, so there is one. Connections are not kept: they would belong to the runtime of one test.
-fn http() -> &'static reqwest::Client {
-    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
-        let builder = reqwest::Client::builder().no_proxy();
-        builder.pool_max_idle_per_host(0).build().unwrap()
-    });
-    &CLIENT
 }

@@ -4,6 +4,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -24,6 +25,9 @@ const START: Duration = Duration::from_secs(30);
 
 /// How long a server may take to end.
 const END: Duration = Duration::from_secs(15);
+
+/// How long a call of the server API may take.
+const CALL: Duration = Duration::from_secs(10);
 
 /// Another test may have taken a port between its choice and the start.
 const ATTEMPTS: usize = 3;
@@ -213,11 +217,16 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     })
 }
 
-fn http_client() -> reqwest::Client {
-    // The environment may name a proxy for the registries; the server is on this machine.
-    let builder = reqwest::Client::builder().no_proxy();
-    let client = builder.timeout(Duration::from_secs(10)).build();
-    client.unwrap_or_else(|error| panic!("no HTTP client: {error}"))
+/// Making a client is costly, so there is one. Its connections are not kept: they would belong to the runtime of one test.
+pub(crate) fn http_client() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        // The environment may name a proxy for the registries; the server is on this machine.
+        let builder = reqwest::Client::builder().no_proxy();
+        let builder = builder.pool_max_idle_per_host(0).timeout(CALL);
+        let client = builder.build();
+        client.unwrap_or_else(|error| panic!("no HTTP client: {error}"))
+    });
+    &CLIENT
 }
 
 fn folder() -> std::io::Result<Folder> {
