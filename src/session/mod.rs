@@ -204,6 +204,7 @@ impl Session {
             return;
         }
         self.state = State::Closed;
+        let why = why.cut();
         let tells = !self.birth.close_carries_reason && self.version == Version::V2;
         if tells && why != Disconnect::CONNECTION_CLOSED && why.code >= 3000 {
             self.push(

@@ -48,7 +48,9 @@ impl<'a> Metric<'a> {
         name: &'static str,
         labels: &[(&str, &str)],
     ) -> Self {
-        let labels = labels.iter().map(|(name, value)| format!("{name}=\"{value}\""));
+        let labels = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{value}\""));
         let mut metric = Self {
             server,
             name,
@@ -97,7 +99,10 @@ impl Bystander {
         let data = json!("still there");
         server.publish(Self::CHANNEL, &data).await;
         let push = self.0.push().await;
-        assert_eq!(push, json!({"channel": Self::CHANNEL, "pub": {"data": data}}));
+        assert_eq!(
+            push,
+            json!({"channel": Self::CHANNEL, "pub": {"data": data}})
+        );
     }
 }
 
