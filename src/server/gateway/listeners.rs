@@ -25,6 +25,23 @@ use crate::{
 };
 
 impl Built {
+    /// HMAC credentials are bearer values: without TLS everybody on the way can use them (tokens.md 9.6).
+    pub(super) fn warn_of_plain_listeners(
+        &self,
+        config: &Config,
+        own: &OwnConfig,
+    ) -> Result<(), Error> {
+        let upstream: bool = config.section("client.hmac_credentials.tls_terminated_upstream")?;
+        let hosts = [&config.http_server.address, grpc_host(config, own)];
+        if self.auth.reads_hmac() && !upstream && !hosts.iter().all(|host| is_loopback(host)) {
+            tracing::warn!(
+                key = "client.hmac_credentials.enabled",
+                "HMAC credentials on a listener without TLS; set tls_terminated_upstream if a proxy in front has it"
+            );
+        }
+        Ok(())
+    }
+
     /// The external and the internal listener; one when both have the same address.
     pub(super) fn http_listeners(
         &self,
@@ -153,11 +170,7 @@ impl Built {
         if own.grpc.enabled {
             listeners.push(GrpcListener {
                 name: "GRPC client service",
-                host: if config.is_given("centripetal.grpc.address") {
-                    own.grpc.address.clone()
-                } else {
-                    config.http_server.address.clone()
-                },
+                host: grpc_host(config, own).clone(),
                 port: own.grpc.port,
                 // A port nobody asked for must not stop a server that is dropped in place of another.
                 required: config.is_given("centripetal.grpc.port"),
@@ -232,6 +245,15 @@ impl Built {
             reflection: own.grpc.reflection,
             more,
         })?)
+    }
+}
+
+/// Where the canonical stream listens: beside HTTP unless told otherwise.
+fn grpc_host<'a>(config: &'a Config, own: &'a OwnConfig) -> &'a String {
+    if config.is_given("centripetal.grpc.address") {
+        &own.grpc.address
+    } else {
+        &config.http_server.address
     }
 }
 

@@ -113,6 +113,7 @@ impl Gateway {
         let own: OwnConfig = config.section("centripetal")?;
         let client: transport::ClientConfig = config.section("client")?;
         let built = Built::new(config, &own, &client)?;
+        built.warn_of_plain_listeners(config, &own)?;
         let health = Health::serving().await;
         let parts = Parts {
             http: built.http_listeners(config, &own, &client, (&health, page))?,
