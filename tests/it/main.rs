@@ -24,3 +24,5 @@ mod smoke;
 mod subscribe;
 mod support;
 mod vendored;
+#[cfg(test)]
+mod wire;
