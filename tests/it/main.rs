@@ -11,6 +11,8 @@ mod golden;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod presence;
 #[cfg(test)]
 mod publish;

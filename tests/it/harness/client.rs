@@ -193,8 +193,14 @@ impl Client {
         }
     }
 
-    /// Publishes exactly these bytes, with an id of its own, and waits for the reply.
+    /// Publishes exactly these bytes and waits for the reply.
     pub(crate) async fn publish_bytes(&mut self, channel: &str, payload: &[u8]) {
+        let id = self.publish_unseen(channel, payload).await;
+        assert_eq!(self.answer(id).await, json!({"publish": {}}));
+    }
+
+    /// Publishes exactly these bytes, which may be more than this client could understand.
+    pub(crate) async fn publish_unseen(&mut self, channel: &str, payload: &[u8]) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
         let head = format!(r#"{{"id":{id},"publish":{{"channel":"{channel}","data":"#);
@@ -202,7 +208,7 @@ impl Client {
         let data = json!({HEX: hex(payload)});
         let command = json!({"id": id, "publish": {"channel": channel, "data": data}});
         self.raw_command(&json, &encode(&COMMAND, &command)).await;
-        assert_eq!(self.answer(id).await, json!({"publish": {}}));
+        id
     }
 
     /// Sends bytes below the frames of a WebSocket.
@@ -370,15 +376,17 @@ impl Client {
         }
     }
 
-    /// Disconnect pushes belong to the end and are kept for it.
+    /// Disconnect pushes belong to the end of a stream and are kept for it. A WebSocket has close frames instead.
     fn take_in(&mut self, messages: Vec<Vec<u8>>) {
         for message in messages {
-            let push = self.decode(&message)["push"]["disconnect"].take();
+            assert_eq!(self.told, None, "something follows a disconnect push");
+            let push = match self.transport {
+                Transport::Grpc => self.decode(&message)["push"]["disconnect"].take(),
+                Transport::Json | Transport::Protobuf => Value::Null,
+            };
             if push.is_null() {
-                assert_eq!(self.told, None, "something follows a disconnect push");
                 self.incoming.push_back(message);
             } else {
-                assert_eq!(self.transport, Transport::Grpc, "there is a close frame");
                 let reason = push["reason"].as_str().unwrap_or_default();
                 self.told = Some((push["code"].clone(), reason.to_owned()));
             }

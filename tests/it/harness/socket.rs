@@ -59,6 +59,14 @@ impl Offer<'_> {
 }
 
 impl Offer<'_> {
+    /// The status of a handshake that is refused.
+    pub(crate) async fn refused(&self, server: &Server) -> u16 {
+        match self.handshake(server).await {
+            Err(tungstenite::Error::Http(response)) => response.status().as_u16(),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
     /// The subprotocol that was agreed on, and whether the connection speaks Protobuf, as told by its first frame.
     pub(crate) async fn tried(&self, server: &Server) -> (Option<String>, bool) {
         // Handshakes of the library insist on an answer to what they offer; this one does not.
