@@ -44,13 +44,24 @@ async fn a_bearer_token_is_enough(on: Transport) {
     let server = server(settings()).await;
     let token = bearer(&json!({"sub": "alice", "info": {"name": "Alice"}}));
     let found = user(on, &server, ("authorization", &token)).await;
-    assert_eq!((&found["user"], &found["conn_info"]["name"]), (&json!("alice"), &json!("Alice")));
+    assert_eq!(
+        (&found["user"], &found["conn_info"]["name"]),
+        (&json!("alice"), &json!("Alice"))
+    );
     let token = token.replace("Bearer", "bEARER");
-    assert_eq!(user(on, &server, ("authorization", &token)).await["user"], "alice");
+    assert_eq!(
+        user(on, &server, ("authorization", &token)).await["user"],
+        "alice"
+    );
 }
 
 /// How a connection with this header ends, at once or after connecting.
-async fn end(on: Transport, server: &Server, headers: &[(&'static str, &str)], connect: Value) -> Close {
+async fn end(
+    on: Transport,
+    server: &Server,
+    headers: &[(&'static str, &str)],
+    connect: Value,
+) -> Close {
     match on.open_with(server, headers).await {
         Ok(mut client) => {
             client.request(json!({"connect": connect})).await;
@@ -77,7 +88,11 @@ async fn a_wrong_bearer_token_is_refused(on: Transport) {
     for (token, code, reason) in [
         ("Bearer x".to_owned(), 3500, "invalid token"),
         (bearer(&json!({"sub": 42})), 3500, "invalid token"),
-        (bearer(&json!({"sub": "alice", "exp": now() - 1})), 3005, "connection expired"),
+        (
+            bearer(&json!({"sub": "alice", "exp": now() - 1})),
+            3005,
+            "connection expired",
+        ),
     ] {
         let close = end(on, &server, &[("authorization", &token)], json!({})).await;
         assert_eq!(close, refused(on, code, reason), "{token}");
@@ -89,7 +104,10 @@ async fn credentials_come_from_one_place(on: Transport) {
     let token = Server::token(&json!({"sub": "alice"}));
     let header = format!("Bearer {token}");
     let connect = json!({"token": token});
-    let mut client = on.open_with(&server, &[("authorization", &header)]).await.unwrap();
+    let mut client = on
+        .open_with(&server, &[("authorization", &header)])
+        .await
+        .unwrap();
     client.request(json!({"connect": connect})).await;
     client.closed(3501, "bad request").await;
 }
@@ -156,7 +174,12 @@ async fn nothing_is_checked_when_insecure(on: Transport) {
         let reply = client.call(json!({command: {"channel": "news"}})).await;
         assert!(reply.get(command).is_some(), "{reply}");
     }
-    assert_eq!(client.refused(json!({"subscribe": {"channel": "$private"}})).await, 103);
+    assert_eq!(
+        client
+            .refused(json!({"subscribe": {"channel": "$private"}}))
+            .await,
+        103
+    );
     // A token that is there is looked at.
     let expired = Server::token(&json!({"sub": "alice", "exp": now() - 1}));
     let mut client = on.open(&server).await;

@@ -97,22 +97,30 @@ async fn an_expired_token_is_an_error(on: Transport) {
     let server = server(json!({})).await;
     let error = |code: u32, message: &str| json!({"error": {"code": code, "message": message}});
     let mut client = on.open(&server).await;
-    let reply = client.call(json!({"connect": {"token": token("alice", 0)}})).await;
+    let reply = client
+        .call(json!({"connect": {"token": token("alice", 0)}}))
+        .await;
     assert_eq!(reply, error(109, "token expired"));
     let claims = json!({"sub": "alice", "nbf": now() + 60});
     let mut client = on.open(&server).await;
-    let reply = client.call(json!({"connect": {"token": Server::token(&claims)}})).await;
+    let reply = client
+        .call(json!({"connect": {"token": Server::token(&claims)}}))
+        .await;
     assert_eq!(reply, error(109, "token expired"));
     let claims = json!({"sub": "alice", "exp": now() + 60, "expire_at": now() - 1});
     let mut client = on.open(&server).await;
-    let reply = client.call(json!({"connect": {"token": Server::token(&claims)}})).await;
+    let reply = client
+        .call(json!({"connect": {"token": Server::token(&claims)}}))
+        .await;
     assert_eq!(reply, error(110, "expired"));
 }
 
 async fn a_failed_connection_is_of_no_use(on: Transport) {
     let server = server(json!({"client": {"stale_close_delay": "500ms"}})).await;
     let mut client = on.open(&server).await;
-    let reply = client.call(json!({"connect": {"token": token("alice", -1)}})).await;
+    let reply = client
+        .call(json!({"connect": {"token": token("alice", -1)}}))
+        .await;
     assert_eq!(reply["error"]["code"], 109);
     let good = Server::token(&json!({"sub": "alice"}));
     client.request(json!({"connect": {"token": good}})).await;
@@ -126,7 +134,9 @@ async fn a_failed_connection_is_of_no_use(on: Transport) {
 async fn a_failed_connection_is_ended(on: Transport) {
     let server = server(json!({})).await;
     let mut client = on.open(&server).await;
-    let reply = client.call(json!({"connect": {"token": token("alice", -1)}})).await;
+    let reply = client
+        .call(json!({"connect": {"token": token("alice", -1)}}))
+        .await;
     assert_eq!(reply["error"]["code"], 109);
     let Close { code, .. } = client.close().await;
     assert_eq!(code, 0, "within five seconds, without a word");
@@ -178,8 +188,12 @@ async fn a_connection_expires(on: Transport) {
 
 async fn a_connection_is_refreshed(on: Transport) {
     let server = server(json!({"client": {"expired_close_delay": "100ms"}})).await;
-    let mut client = on.connect(&server, json!({"token": token("alice", 2)})).await;
-    let mut reply = client.call(json!({"refresh": {"token": token("alice", 3600)}})).await;
+    let mut client = on
+        .connect(&server, json!({"token": token("alice", 2)}))
+        .await;
+    let mut reply = client
+        .call(json!({"refresh": {"token": token("alice", 3600)}}))
+        .await;
     let ttl = reply["refresh"]["ttl"].take();
     assert!((3590..=3600).contains(&ttl.as_u64().unwrap()), "{ttl}");
     let expected = json!({"client": client.id, "expires": true, "ttl": null});
@@ -212,7 +226,10 @@ async fn a_refresh_can_end_a_connection(on: Transport) {
     let mut client = on.user(&server, "alice").await;
     let passed = json!({"sub": "alice", "exp": now() + 60, "expire_at": now() - 1});
     let passed = Server::token(&passed);
-    assert_eq!(client.refused(json!({"refresh": {"token": passed}})).await, 110);
+    assert_eq!(
+        client.refused(json!({"refresh": {"token": passed}})).await,
+        110
+    );
 }
 
 fn fast_pings() -> Value {
@@ -228,7 +245,10 @@ async fn pings_are_answered(on: Transport) {
     let mut client = on.open(&server).await;
     let token = Server::token(&json!({"sub": "alice"}));
     let result = client.connect(json!({"token": token})).await;
-    assert_eq!((&result["ping"], &result["pong"]), (&json!(1), &json!(true)));
+    assert_eq!(
+        (&result["ping"], &result["pong"]),
+        (&json!(1), &json!(true))
+    );
     for _ in 0..2 {
         ping(&mut client).await;
         client.send(json!({})).await;
@@ -264,7 +284,10 @@ async fn pings_can_be_switched_off(on: Transport) {
 
 async fn a_user_has_so_many_connections(on: Transport) {
     let server = server(json!({"client": {"user_connection_limit": 2}})).await;
-    let mut kept = [on.user(&server, "alice").await, on.user(&server, "alice").await];
+    let mut kept = [
+        on.user(&server, "alice").await,
+        on.user(&server, "alice").await,
+    ];
     let mut third = on.open(&server).await;
     let token = Server::token(&json!({"sub": "alice"}));
     third.request(json!({"connect": {"token": token}})).await;

@@ -66,7 +66,9 @@ async fn presence_knows_everybody(on: Transport) {
     let ask = json!({"presence_stats": {"channel": "full:x"}});
     let expected = json!({"presence_stats": {"num_clients": 3, "num_users": 2}});
     assert_eq!(first.call(ask).await, expected);
-    let told = server.api("presence_stats", &json!({"channel": "full:x"})).await;
+    let told = server
+        .api("presence_stats", &json!({"channel": "full:x"}))
+        .await;
     assert_eq!(told, expected["presence_stats"]);
 }
 
@@ -78,13 +80,17 @@ async fn presence_outlives_nobody(on: Transport) {
     assert_eq!(watcher.call(ask.clone()).await, nobody);
     let mut client = on.user(&server, "bob").await;
     client.subscribe(json!({"channel": "full:x"})).await;
-    client.call(json!({"unsubscribe": {"channel": "full:x"}})).await;
+    client
+        .call(json!({"unsubscribe": {"channel": "full:x"}}))
+        .await;
     assert_eq!(watcher.call(ask.clone()).await, nobody, "who unsubscribed");
     client.subscribe(json!({"channel": "full:x"})).await;
     assert_ne!(watcher.call(ask).await, nobody);
     drop(client);
     let gone = || async {
-        let stats = server.api("presence_stats", &json!({"channel": "full:x"})).await;
+        let stats = server
+            .api("presence_stats", &json!({"channel": "full:x"}))
+            .await;
         stats == json!({"num_clients": 0, "num_users": 0})
     };
     eventually("who was cut off is gone", gone).await;
@@ -106,7 +112,9 @@ async fn refusals_have_their_codes(on: Transport) {
     }
     client.subscribe(json!({"channel": "subscribers:x"})).await;
     for command in COMMANDS {
-        let reply = client.call(json!({command: {"channel": "subscribers:x"}})).await;
+        let reply = client
+            .call(json!({command: {"channel": "subscribers:x"}}))
+            .await;
         assert!(reply.get(command).is_some(), "{reply}");
     }
 }
@@ -155,8 +163,14 @@ async fn history_is_read_both_ways(on: Transport) {
         (json!({"limit": 1, "since": since(5)}), vec![6]),
         (json!({"limit": -1, "since": {"offset": 5}}), vec![6, 7]),
         (json!({"limit": -1, "since": since(7)}), vec![]),
-        (json!({"limit": -1, "since": since(5), "reverse": true}), vec![4, 3]),
-        (json!({"limit": 1, "since": since(5), "reverse": true}), vec![4]),
+        (
+            json!({"limit": -1, "since": since(5), "reverse": true}),
+            vec![4, 3],
+        ),
+        (
+            json!({"limit": 1, "since": since(5), "reverse": true}),
+            vec![4],
+        ),
     ] {
         let found = offsets(&mut client, request.clone()).await;
         assert_eq!(found, expected, "{request}");
@@ -164,10 +178,17 @@ async fn history_is_read_both_ways(on: Transport) {
     let strange = json!({"limit": 1, "since": {"offset": 5, "epoch": "strange"}});
     for (mut request, code) in [
         (strange, 112),
-        (json!({"limit": 1, "since": {"epoch": epoch}, "reverse": true}), 107),
+        (
+            json!({"limit": 1, "since": {"epoch": epoch}, "reverse": true}),
+            107,
+        ),
     ] {
         request["channel"] = json!("full:x");
-        assert_eq!(client.refused(json!({"history": request})).await, code, "{request}");
+        assert_eq!(
+            client.refused(json!({"history": request})).await,
+            code,
+            "{request}"
+        );
     }
 }
 

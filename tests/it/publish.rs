@@ -75,7 +75,10 @@ async fn refusals_have_their_codes(on: Transport) {
         assert_eq!(reply, expected, "{request}");
     }
     // `channel_max_length` is for subscribing only.
-    assert_eq!(client.call(publish(&"n".repeat(300), &json!(1))).await, json!({"publish": {}}));
+    assert_eq!(
+        client.call(publish(&"n".repeat(300), &json!(1))).await,
+        json!({"publish": {}})
+    );
 }
 
 async fn publishing_nowhere_ends_the_connection(on: Transport) {
@@ -97,7 +100,9 @@ async fn publishers_hear_themselves(on: Transport) {
     let expected = json!({"channel": "news", "pub": {"data": {"text": "hi"}, "info": info}});
     assert_eq!(client.push().await, expected);
     // Not subscribed: no info of the channel.
-    client.call(json!({"unsubscribe": {"channel": "news"}})).await;
+    client
+        .call(json!({"unsubscribe": {"channel": "news"}}))
+        .await;
     let mut other = on.user(&server, "bob").await;
     other.subscribe(json!({"channel": "news"})).await;
     client.publish("news", json!(null)).await;
@@ -115,30 +120,54 @@ async fn payloads_have_a_format(on: Transport) {
         ("object:x", json!({"a": {}})),
         ("binary:x", json!("text")),
     ] {
-        assert_eq!(client.call(publish(channel, &data)).await, done, "{channel}");
+        assert_eq!(
+            client.call(publish(channel, &data)).await,
+            done,
+            "{channel}"
+        );
     }
     for data in [json!([1]), json!("a"), json!(null), json!(1)] {
-        assert_eq!(client.refused(publish("object:x", &data)).await, 107, "{data}");
+        assert_eq!(
+            client.refused(publish("object:x", &data)).await,
+            107,
+            "{data}"
+        );
     }
     for channel in ["json:x", "object:x", "news"] {
         let nothing = json!({"publish": {"channel": channel}});
         assert_eq!(client.refused(nothing).await, 107, "{channel}");
     }
-    assert_eq!(client.call(json!({"publish": {"channel": "binary:x"}})).await, done);
+    assert_eq!(
+        client
+            .call(json!({"publish": {"channel": "binary:x"}}))
+            .await,
+        done
+    );
     if on != Transport::Json {
         let bytes = json!({HEX: "7b22"});
         for channel in ["json:x", "object:x"] {
-            assert_eq!(client.refused(publish(channel, &bytes)).await, 107, "{channel}");
+            assert_eq!(
+                client.refused(publish(channel, &bytes)).await,
+                107,
+                "{channel}"
+            );
         }
         for channel in ["binary:x", "news"] {
-            assert_eq!(client.call(publish(channel, &bytes)).await, done, "{channel}");
+            assert_eq!(
+                client.call(publish(channel, &bytes)).await,
+                done,
+                "{channel}"
+            );
         }
     }
 }
 
 async fn bytes_that_are_no_json_stay_as_they_are(on: Transport) {
     let server = server(settings()).await;
-    let (mut watcher, mut other) = (on.user(&server, "alice").await, on.user(&server, "bob").await);
+    let (mut watcher, mut other) = (
+        on.user(&server, "alice").await,
+        on.user(&server, "bob").await,
+    );
     watcher.subscribe(json!({"channel": "news"})).await;
     other.subscribe(json!({"channel": "other"})).await;
     let mut publisher = Transport::Grpc.user(&server, "carol").await;
@@ -156,7 +185,11 @@ async fn bytes_that_are_no_json_stay_as_they_are(on: Transport) {
 async fn there_are_no_remote_procedures(on: Transport) {
     let server = server(settings()).await;
     let mut client = on.user(&server, "alice").await;
-    for request in [json!({"method": "m", "data": {}}), json!({"data": 1}), json!({})] {
+    for request in [
+        json!({"method": "m", "data": {}}),
+        json!({"data": 1}),
+        json!({}),
+    ] {
         let reply = client.call(json!({"rpc": request})).await;
         let expected = json!({"error": {"code": 108, "message": "not available"}});
         assert_eq!(reply, expected, "{request}");
@@ -171,7 +204,8 @@ async fn the_api_publishes_to_many(on: Transport) {
     for channel in ["a", "b"] {
         client.subscribe(json!({"channel": channel})).await;
     }
-    let params = json!({"channels": ["a", "unknown:x", "b", ""], "data": {"n": 1}, "tags": {"k": "v"}});
+    let params =
+        json!({"channels": ["a", "unknown:x", "b", ""], "data": {"n": 1}, "tags": {"k": "v"}});
     let result = server.api("broadcast", &params).await;
     let error = |code: u32, message: &str| json!({"error": {"code": code, "message": message}});
     let expected = json!([
@@ -180,7 +214,8 @@ async fn the_api_publishes_to_many(on: Transport) {
     assert_eq!(result["responses"], expected);
     let mut pushes = [client.push().await, client.push().await];
     pushes.sort_by_key(|push| push["channel"].to_string());
-    let push = |channel: &str| json!({"channel": channel, "pub": {"data": {"n": 1}, "tags": {"k": "v"}}});
+    let push =
+        |channel: &str| json!({"channel": channel, "pub": {"data": {"n": 1}, "tags": {"k": "v"}}});
     assert_eq!(pushes, [push("a"), push("b")]);
 }
 

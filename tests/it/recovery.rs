@@ -49,7 +49,12 @@ async fn publish(server: &Server, channel: &str, count: u64) -> String {
 }
 
 /// Recovers from a position and returns the offsets of what was missed and the rest of the result.
-async fn recover(client: &mut Client, channel: &str, offset: u64, epoch: &str) -> (Vec<u64>, Value) {
+async fn recover(
+    client: &mut Client,
+    channel: &str,
+    offset: u64,
+    epoch: &str,
+) -> (Vec<u64>, Value) {
     let request = json!({"channel": channel, "recover": true, "offset": offset, "epoch": epoch});
     let mut result = client.subscribe(request).await;
     let missed = result.as_object_mut().unwrap().remove("publications");
@@ -57,7 +62,9 @@ async fn recover(client: &mut Client, channel: &str, offset: u64, epoch: &str) -
     let missed = missed.as_array().unwrap().iter();
     let offsets = missed.map(|publication| publication["offset"].as_u64().unwrap());
     let offsets = offsets.collect();
-    client.call(json!({"unsubscribe": {"channel": channel}})).await;
+    client
+        .call(json!({"unsubscribe": {"channel": channel}}))
+        .await;
     (offsets, result)
 }
 
@@ -73,7 +80,12 @@ async fn the_four_rows_of_recovery(on: Transport) {
         }
         result
     };
-    let yes = Metric::of(&server, "centrifugo_client_recover", &[("recovered", "yes")]).await;
+    let yes = Metric::of(
+        &server,
+        "centrifugo_client_recover",
+        &[("recovered", "yes")],
+    )
+    .await;
     let no = Metric::of(&server, "centrifugo_client_recover", &[("recovered", "no")]).await;
     for (offset, asked, missed, recovered) in [
         (4, "strange", vec![], false),
@@ -122,7 +134,10 @@ async fn what_is_missed_has_a_limit(on: Transport) {
     let epoch = publish(&server, "x", 7).await;
     let mut client = on.user(&server, "alice").await;
     let (missed, result) = recover(&mut client, "x", 4, &epoch).await;
-    assert_eq!((missed, &result["recovered"]), (vec![5, 6, 7], &json!(true)));
+    assert_eq!(
+        (missed, &result["recovered"]),
+        (vec![5, 6, 7], &json!(true))
+    );
     let (missed, result) = recover(&mut client, "x", 3, &epoch).await;
     assert_eq!((missed, result.get("recovered")), (vec![], None));
     assert_eq!(result["offset"], 7);
@@ -138,14 +153,21 @@ async fn server_side_subscriptions_recover_at_connect(on: Transport) {
     let mut client = on.open(&server).await;
     let result = client.connect(request).await;
     let subs = result["subs"].as_object().unwrap();
-    assert_eq!(subs.len(), 3, "the two of the token, and one that was asked for: {result}");
+    assert_eq!(
+        subs.len(),
+        3,
+        "the two of the token, and one that was asked for: {result}"
+    );
     let expected = json!({"recoverable": true, "positioned": true, "recovered": true,
         "was_recovering": true, "offset": 3, "epoch": epoch, "publications": [
             {"data": {"n": 4}, "offset": 4}, {"data": {"n": 5}, "offset": 5}]});
     assert_eq!(subs["x"], expected);
     assert_eq!(subs["short:y"].get("was_recovering"), None);
     server.publish("x", &json!("live")).await;
-    assert_eq!(client.push().await["pub"], json!({"data": "live", "offset": 6}));
+    assert_eq!(
+        client.push().await["pub"],
+        json!({"data": "live", "offset": 6})
+    );
 }
 
 async fn a_stream_that_begins_anew_is_told(on: Transport) {
@@ -206,7 +228,10 @@ impl Seen {
         assert_eq!(result["epoch"], self.epoch, "{result}");
         assert_eq!(result["recovered"], true, "from {}: {result}", self.offset);
         let missed = result.get("publications").and_then(Value::as_array);
-        missed.into_iter().flatten().for_each(|one| self.publication(one));
+        missed
+            .into_iter()
+            .flatten()
+            .for_each(|one| self.publication(one));
     }
 
     fn request(&self) -> Value {

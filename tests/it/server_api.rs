@@ -38,14 +38,22 @@ async fn channels_come_with_the_connection(on: Transport) {
     let server = server(settings()).await;
     let subs = json!({"closed:x": {"data": {"hello": 1}, "info": 7}, "news": {}});
     for (claims, expected) in [
-        (json!({"channels": ["a", "closed:b"]}), json!({"a": {}, "closed:b": {}})),
+        (
+            json!({"channels": ["a", "closed:b"]}),
+            json!({"a": {}, "closed:b": {}}),
+        ),
         (json!({"channels": ["a"], "subs": {}}), json!({"a": {}})),
-        (json!({"channels": ["a"], "subs": subs}), json!({"closed:x": {"data": {"hello": 1}}, "news": {}})),
+        (
+            json!({"channels": ["a"], "subs": subs}),
+            json!({"closed:x": {"data": {"hello": 1}}, "news": {}}),
+        ),
     ] {
         let mut claims = claims;
         claims["sub"] = json!("alice");
         let mut client = on.open(&server).await;
-        let result = client.connect(json!({"token": Server::token(&claims)})).await;
+        let result = client
+            .connect(json!({"token": Server::token(&claims)}))
+            .await;
         assert_eq!(result["subs"], expected, "{claims}");
         for channel in expected.as_object().unwrap().keys() {
             server.publish(channel, &json!(1)).await;
@@ -68,7 +76,9 @@ async fn wishes_at_connect_are_granted_or_skipped(on: Transport) {
     let token = Server::token(&json!({"sub": "alice"}));
     let wishes = json!({"news": {}, "closed:x": {}, "$private": {}, "näws": {}});
     let mut client = on.open(&server).await;
-    let result = client.connect(json!({"token": token, "subs": wishes})).await;
+    let result = client
+        .connect(json!({"token": token, "subs": wishes}))
+        .await;
     assert_eq!(result["subs"], json!({"news": {}}));
     for (wishes, code, reason) in [
         (json!({"unknown:x": {}}), 3501, "bad request"),
@@ -98,7 +108,9 @@ async fn a_personal_channel_comes_with_the_user(on: Transport) {
     server.publish("personal:#alice", &json!("you")).await;
     assert_eq!(client.push().await["pub"]["data"], "you");
     // It can be left like any other.
-    client.call(json!({"unsubscribe": {"channel": "personal:#alice"}})).await;
+    client
+        .call(json!({"unsubscribe": {"channel": "personal:#alice"}}))
+        .await;
     server.publish("personal:#alice", &json!("you")).await;
     assert_eq!(client.so_far().await, Vec::<Value>::new());
 }
@@ -165,7 +177,8 @@ async fn a_backend_subscribes_anew(on: Transport) {
 
 async fn a_subscription_of_the_backend_expires(on: Transport) {
     let mut settings = settings();
-    settings["client"] = json!({"expired_sub_close_delay": "100ms", "presence_update_interval": "200ms"});
+    settings["client"] =
+        json!({"expired_sub_close_delay": "100ms", "presence_update_interval": "200ms"});
     let server = server(settings).await;
     let mut client = on.user(&server, "alice").await;
     let params = json!({"channel": "news", "user": "alice", "expire_at": now() + 1});
@@ -187,11 +200,17 @@ async fn too_many_channels_end_the_connection(on: Transport) {
 
 async fn a_backend_disconnects(on: Transport) {
     let server = server(settings()).await;
-    let mut clients = [on.user(&server, "alice").await, on.user(&server, "alice").await];
+    let mut clients = [
+        on.user(&server, "alice").await,
+        on.user(&server, "alice").await,
+    ];
     let mut other = on.user(&server, "bob").await;
     let counter = "centrifugo_client_num_server_disconnects";
     let counted = Metric::of(&server, counter, &[("code", "3503")]).await;
-    assert_eq!(server.api("disconnect", &json!({"user": "alice"})).await, json!({}));
+    assert_eq!(
+        server.api("disconnect", &json!({"user": "alice"})).await,
+        json!({})
+    );
     for client in &mut clients {
         client.closed(3503, "force disconnect").await;
     }

@@ -71,7 +71,11 @@ async fn refusals_have_their_codes_and_harm_nothing(on: Transport) {
         (json!({"channel": "näws"}), 107, "bad request"),
         (json!({"channel": "pattern:ABC"}), 107, "bad request"),
         (json!({"channel": long}), 107, "bad request"),
-        (json!({"channel": "news", "type": 1}), 103, "permission denied"),
+        (
+            json!({"channel": "news", "type": 1}),
+            103,
+            "permission denied",
+        ),
         (json!({"channel": "news", "type": 4}), 108, "not available"),
     ] {
         let reply = client.call(json!({"subscribe": request})).await;
@@ -79,7 +83,10 @@ async fn refusals_have_their_codes_and_harm_nothing(on: Transport) {
         assert_eq!(reply, expected, "{request}");
     }
     for channel in ["pattern:abä", &longest, "news"] {
-        assert_eq!(client.subscribe(json!({"channel": channel})).await, json!({}));
+        assert_eq!(
+            client.subscribe(json!({"channel": channel})).await,
+            json!({})
+        );
     }
     server.publish("news", &json!(1)).await;
     let push = json!({"channel": "news", "pub": {"data": 1}});
@@ -90,8 +97,16 @@ async fn violations_end_the_connection(on: Transport) {
     let server = server(settings()).await;
     for (request, code, reason) in [
         (json!({"subscribe": {}}), 3501, "bad request"),
-        (json!({"subscribe": {"channel": "news", "delta": "xdelta"}}), 3501, "bad request"),
-        (json!({"subscribe": {"channel": "news", "type": 9}}), 3004, "internal server error"),
+        (
+            json!({"subscribe": {"channel": "news", "delta": "xdelta"}}),
+            3501,
+            "bad request",
+        ),
+        (
+            json!({"subscribe": {"channel": "news", "type": 9}}),
+            3004,
+            "internal server error",
+        ),
         (json!({"unsubscribe": {}}), 3501, "bad request"),
         (json!({"sub_refresh": {"token": "x"}}), 3501, "bad request"),
         (json!({"ping": {}}), 3501, "bad request"),
@@ -113,7 +128,10 @@ async fn a_second_subscription_is_refused(on: Transport) {
     assert_eq!(client.answer(1).await, json!({"subscribe": {}}));
     let twice = json!({"error": {"code": 105, "message": "already subscribed"}});
     assert_eq!(client.answer(2).await, twice);
-    assert_eq!(client.call(subscribe.clone()).await, json!({"subscribe": {}}));
+    assert_eq!(
+        client.call(subscribe.clone()).await,
+        json!({"subscribe": {}})
+    );
     assert_eq!(client.call(subscribe).await, twice);
     server.publish("news", &json!(1)).await;
     client.push().await;
@@ -124,7 +142,9 @@ async fn there_are_only_so_many_channels(on: Transport) {
     let server = server(settings()).await;
     let mut client = on.user(&server, "alice").await;
     for channel in 0..5 {
-        client.subscribe(json!({"channel": channel.to_string()})).await;
+        client
+            .subscribe(json!({"channel": channel.to_string()}))
+            .await;
     }
     let sixth = json!({"subscribe": {"channel": "5"}});
     let expected = json!({"error": {"code": 106, "message": "limit exceeded"}});
@@ -144,9 +164,17 @@ async fn anonymous_users_need_a_permission_of_their_own(on: Transport) {
     let server = server(settings).await;
     let mut client = on.connect(&server, json!({})).await;
     for channel in ["news", "users:x#", "users:x#,a"] {
-        assert_eq!(client.refused(json!({"subscribe": {"channel": channel}})).await, 103);
+        assert_eq!(
+            client
+                .refused(json!({"subscribe": {"channel": channel}}))
+                .await,
+            103
+        );
     }
-    assert_eq!(client.subscribe(json!({"channel": "all:x"})).await, json!({}));
+    assert_eq!(
+        client.subscribe(json!({"channel": "all:x"})).await,
+        json!({})
+    );
 }
 
 async fn a_token_opens_a_private_channel(on: Transport) {
@@ -214,8 +242,14 @@ async fn the_user_list_of_a_channel_is_honoured(on: Transport) {
         ("1", "users:news", false),
     ] {
         let mut client = on.user(&server, user).await;
-        let reply = client.call(json!({"subscribe": {"channel": channel}})).await;
-        assert_eq!(reply.get("subscribe").is_some(), allowed, "{user} {channel}");
+        let reply = client
+            .call(json!({"subscribe": {"channel": channel}}))
+            .await;
+        assert_eq!(
+            reply.get("subscribe").is_some(),
+            allowed,
+            "{user} {channel}"
+        );
         assert_eq!(reply["error"]["code"] == 103, !allowed, "{user} {channel}");
     }
 }
@@ -265,10 +299,13 @@ async fn joins_and_leaves_are_told(on: Transport) {
     let info = json!({"user": "alice", "client": deaf.id});
     let told = |what: &str| json!({"channel": "full:x", what: {"info": info}});
     assert_eq!(watcher.push().await, told("join"));
-    deaf.call(json!({"unsubscribe": {"channel": "full:x"}})).await;
+    deaf.call(json!({"unsubscribe": {"channel": "full:x"}}))
+        .await;
     assert_eq!(watcher.push().await, told("leave"));
     assert_eq!(deaf.so_far().await, Vec::<Value>::new(), "it did not ask");
-    watcher.call(json!({"unsubscribe": {"channel": "full:x"}})).await;
+    watcher
+        .call(json!({"unsubscribe": {"channel": "full:x"}}))
+        .await;
     assert_eq!(watcher.so_far().await, Vec::<Value>::new(), "own leave");
 }
 
@@ -329,7 +366,10 @@ async fn a_subscription_is_refreshed(on: Transport) {
     let mut client = on.user(&server, "alice").await;
     let result = private(&mut client, 100).await;
     assert_eq!(result["expires"], true);
-    assert!((90..=100).contains(&result["ttl"].as_u64().unwrap()), "{result}");
+    assert!(
+        (90..=100).contains(&result["ttl"].as_u64().unwrap()),
+        "{result}"
+    );
     let fresh = token("$news", &json!({"exp": now() + 1000}));
     // Some clients leave the channel to the token.
     for request in [
@@ -339,7 +379,10 @@ async fn a_subscription_is_refreshed(on: Transport) {
         let reply = client.call(json!({"sub_refresh": request})).await;
         let result = &reply["sub_refresh"];
         assert_eq!(result["expires"], true, "{reply}");
-        assert!((990..=1000).contains(&result["ttl"].as_u64().unwrap()), "{reply}");
+        assert!(
+            (990..=1000).contains(&result["ttl"].as_u64().unwrap()),
+            "{reply}"
+        );
     }
     let forever = token("$news", &json!({}));
     let request = json!({"sub_refresh": {"channel": "$news", "token": forever}});

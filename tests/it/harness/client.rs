@@ -159,7 +159,10 @@ impl Client {
 
     /// Sends commands in one frame, on gRPC one after the other.
     pub(crate) async fn send_all(&mut self, commands: &[Value]) {
-        let encoded: Vec<_> = commands.iter().map(|command| self.encode(command)).collect();
+        let encoded: Vec<_> = commands
+            .iter()
+            .map(|command| self.encode(command))
+            .collect();
         match &mut self.wire {
             Wire::Socket(socket) => socket.send(&encoded).await,
             Wire::Grpc(call) => {
@@ -304,7 +307,9 @@ impl Client {
 
     /// What came before the reply to a harmless command, so that "nothing came" needs no waiting.
     pub(crate) async fn so_far(&mut self) -> Vec<Value> {
-        let reply = self.call(json!({"unsubscribe": {"channel": "nothing"}})).await;
+        let reply = self
+            .call(json!({"unsubscribe": {"channel": "nothing"}}))
+            .await;
         assert_eq!(reply, json!({"unsubscribe": {}}));
         let backlog = std::mem::take(&mut self.backlog);
         backlog.iter().map(|message| self.decode(message)).collect()

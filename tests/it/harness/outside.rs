@@ -49,7 +49,9 @@ impl<'a> Metric<'a> {
         name: &'static str,
         labels: &[(&str, &str)],
     ) -> Self {
-        let labels = labels.iter().map(|(name, value)| format!("{name}=\"{value}\""));
+        let labels = labels
+            .iter()
+            .map(|(name, value)| format!("{name}=\"{value}\""));
         let mut metric = Self {
             server,
             name,
@@ -98,7 +100,10 @@ impl Bystander {
         let data = json!("still there");
         server.publish(Self::CHANNEL, &data).await;
         let push = self.0.push().await;
-        assert_eq!(push, json!({"channel": Self::CHANNEL, "pub": {"data": data}}));
+        assert_eq!(
+            push,
+            json!({"channel": Self::CHANNEL, "pub": {"data": data}})
+        );
     }
 }
 

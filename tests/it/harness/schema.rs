@@ -267,10 +267,8 @@ static PUBLISH_REQUEST: Message = Message(&[
 
 static PRESENCE_RESULT: Message = Message(&[always(1, "presence", Map(&CLIENT_INFO))]);
 
-static PRESENCE_STATS_RESULT: Message = Message(&[
-    always(1, "num_clients", Uint),
-    always(2, "num_users", Uint),
-]);
+static PRESENCE_STATS_RESULT: Message =
+    Message(&[always(1, "num_clients", Uint), always(2, "num_users", Uint)]);
 
 static HISTORY_REQUEST: Message = Message(&[
     f(1, "channel", Text),
