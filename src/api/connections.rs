@@ -79,15 +79,16 @@ impl Api {
         Ok(UnsubscribeResult {})
     }
 
-    /// Closes connections. A given code is used as it is, and so is a reason that fits every transport.
+    /// Closes connections. A given code and reason are used as they are.
     ///
     /// # Errors
     /// 100.
     pub async fn disconnect(&self, request: DisconnectRequest) -> Result<DisconnectResult, Error> {
         let why = request
             .disconnect
-            .map_or(Disconnect::FORCE_DISCONNECT, |given| {
-                Disconnect::custom(given.code, given.reason)
+            .map_or(Disconnect::FORCE_DISCONNECT, |given| Disconnect {
+                code: given.code,
+                reason: given.reason.into(),
             });
         let keep = request.whitelist.into_iter().map(ClientId::from).collect();
         let target = target(request.user, request.client, request.session);

@@ -105,19 +105,6 @@ impl Disconnect {
     /// 3509: too many errors.
     pub const TOO_MANY_ERRORS: Self = Self::fixed(3509, "too many errors");
 
-    /// Longest reason, bytes; a WebSocket close frame holds no more (client-protocol.md 6.2).
-    pub const LONGEST_REASON: usize = 123;
-
-    /// With a reason of an application's choice, cut between characters where it is too long to be told everywhere.
-    #[must_use]
-    pub fn custom(code: u32, mut reason: String) -> Self {
-        reason.truncate(reason.floor_char_boundary(Self::LONGEST_REASON));
-        Self {
-            code,
-            reason: Cow::Owned(reason),
-        }
-    }
-
     const fn fixed(code: u32, reason: &'static str) -> Self {
         Self {
             code,
