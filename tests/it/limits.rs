@@ -66,7 +66,12 @@ impl Scene {
     }
 
     /// What the misdeed does to its own connection, and to nothing else.
-    async fn ends(&mut self, mut client: Client, close: &Close, misdeed: impl AsyncFnOnce(&mut Client)) {
+    async fn ends(
+        &mut self,
+        mut client: Client,
+        close: &Close,
+        misdeed: impl AsyncFnOnce(&mut Client),
+    ) {
         let counted = self.disconnects(close.code).await;
         misdeed(&mut client).await;
         assert_eq!(&client.close().await, close);
@@ -81,7 +86,10 @@ impl Scene {
 
     /// A connection that is, and one that is not connected yet.
     async fn both(&self, on: Transport) -> [Client; 2] {
-        [on.open(&self.server).await, on.user(&self.server, "mallory").await]
+        [
+            on.open(&self.server).await,
+            on.user(&self.server, "mallory").await,
+        ]
     }
 }
 
@@ -108,7 +116,16 @@ fn undecodable(on: Transport) -> Close {
 async fn bytes_without_sense(on: Transport) {
     let mut scene = Scene::new().await;
     let samples: &[&[u8]] = match on {
-        Transport::Json => &[b"hello", b"[]", b"1", b"\n{}", b" ", b"{}{}", b"{\"id\":-1}", b"{\"id\":1.5}"],
+        Transport::Json => &[
+            b"hello",
+            b"[]",
+            b"1",
+            b"\n{}",
+            b" ",
+            b"{}{}",
+            b"{\"id\":-1}",
+            b"{\"id\":1.5}",
+        ],
         Transport::Protobuf => &[b"\x02\xff\xff", b"\x01\x07", b"\x03\x0a\x01\x01", b"hello"],
         Transport::Grpc => &[b"\xff\xff", b"\x07", b"\x0a\x01\x01", b"hello"],
     };
@@ -147,7 +164,11 @@ async fn too_large(on: Transport, size: usize) {
         let (counter, labels, end) = match on {
             Transport::Grpc => {
                 let name = "centrifugo_client_num_server_disconnects";
-                (name, ("code", "3501"), close(3501, "bad request", Code::ResourceExhausted))
+                (
+                    name,
+                    ("code", "3501"),
+                    close(3501, "bad request", Code::ResourceExhausted),
+                )
             }
             Transport::Json | Transport::Protobuf => {
                 let name = "centrifugo_transport_outgoing_close_count";
@@ -192,7 +213,9 @@ async fn nesting_without_end(on: Transport) {
     let mut passed = false;
     for _ in 0..2 {
         let message = client.next_raw().await;
-        passed |= message.windows(payload.len()).any(|part| part == payload.as_bytes());
+        passed |= message
+            .windows(payload.len())
+            .any(|part| part == payload.as_bytes());
     }
     assert!(passed, "a payload is not looked into");
     let json = format!(r#"{{"id":9,"subscribe":{{"channel":"x","tf":{payload}}}}}"#);
@@ -290,7 +313,10 @@ async fn refused_commands_are_counted(on: Transport) {
     client.subscribe(json!({"channel": "c"})).await;
     let labels = [("method", "subscribe"), ("code", "106")];
     let counted = Metric::of(&scene.server, "centrifugo_client_num_reply_errors", &labels).await;
-    assert_eq!(client.refused(json!({"subscribe": {"channel": "d"}})).await, 106);
+    assert_eq!(
+        client.refused(json!({"subscribe": {"channel": "d"}})).await,
+        106
+    );
     counted.increased().await;
     drop(counted);
     scene.unharmed().await;
@@ -325,7 +351,9 @@ async fn wrong_credentials_are_counted(on: Transport) {
     let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{claims}.");
     let invalid = close(3500, "invalid token", Code::Ok);
     let name = "centripetal_tokens_rejected_total";
-    let before = Metric::of(&scene.server, name, &[("kind", "jwt")]).await.before;
+    let before = Metric::of(&scene.server, name, &[("kind", "jwt")])
+        .await
+        .before;
     for token in [&none, "x", &format!("{good}x")] {
         let client = on.open(&scene.server).await;
         let command = json!({"id": 1, "connect": {"token": token}});
@@ -337,7 +365,9 @@ async fn wrong_credentials_are_counted(on: Transport) {
     let command = json!({"id": 2, "subscribe": {"channel": "$x", "token": token}});
     let misdeed = async |client: &mut Client| client.send(command).await;
     scene.ends(client, &invalid, misdeed).await;
-    let after = Metric::of(&scene.server, name, &[("kind", "jwt")]).await.before;
+    let after = Metric::of(&scene.server, name, &[("kind", "jwt")])
+        .await
+        .before;
     assert!(after >= before + 4.0, "{before} {after}");
     let log = scene.server.log();
     assert!(log.contains("invalid connection token"), "{log}");
@@ -354,7 +384,10 @@ async fn impatience_and_silence_are_counted(on: Transport) {
     let stale = Metric::of(&server, name, &[("code", "3502")]).await;
     let mute = Metric::of(&server, name, &[("code", "3012")]).await;
     on.open(&server).await.closed(3502, "stale").await;
-    on.user(&server, "mallory").await.closed(3012, "no pong").await;
+    on.user(&server, "mallory")
+        .await
+        .closed(3012, "no pong")
+        .await;
     stale.increased().await;
     mute.increased().await;
 }
@@ -437,7 +470,10 @@ async fn strangers_at_the_door() {
     let mut scene = Scene::new().await;
     let requests = "centrifugo_node_incoming_http_requests_total";
     for (headers, status) in [
-        ([("origin", "https://elsewhere.example")], StatusCode::FORBIDDEN),
+        (
+            [("origin", "https://elsewhere.example")],
+            StatusCode::FORBIDDEN,
+        ),
         ([("sec-websocket-version", "12")], StatusCode::BAD_REQUEST),
     ] {
         let labels = [("status", status.as_str())];
@@ -470,7 +506,12 @@ async fn calls_against_the_rules() {
     let large = json!({"channel": "news", "data": "x".repeat(1000)}).to_string();
     for (path, key, body, status) in [
         ("/api/publish", None, &*body, StatusCode::UNAUTHORIZED),
-        ("/api/publish", Some("wrong"), &body, StatusCode::UNAUTHORIZED),
+        (
+            "/api/publish",
+            Some("wrong"),
+            &body,
+            StatusCode::UNAUTHORIZED,
+        ),
         ("/api/publish", good, "", StatusCode::BAD_REQUEST),
         ("/api/publish", good, "[1]", StatusCode::BAD_REQUEST),
         ("/api/publish", good, "{} x", StatusCode::BAD_REQUEST),
@@ -497,9 +538,15 @@ async fn calls_against_the_rules() {
         let errors = "centrifugo_api_command_errors_total";
         let labels = [("method", "publish"), ("error", &code.to_string())];
         let counted = Metric::of(&scene.server, errors, &labels).await;
-        let (status, text) = scene.server.post("/api/publish", good, body.to_string()).await;
+        let (status, text) = scene
+            .server
+            .post("/api/publish", good, body.to_string())
+            .await;
         let answer: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!((status, &answer["error"]["code"]), (StatusCode::OK, &json!(code)));
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (StatusCode::OK, &json!(code))
+        );
         counted.increased().await;
     }
     scene.unharmed().await;

@@ -21,6 +21,8 @@ mod recovery;
 mod sdk;
 #[cfg(test)]
 mod server_api;
+#[cfg(test)]
+mod shutdown;
 mod smoke;
 #[cfg(test)]
 mod subscribe;

@@ -35,9 +35,15 @@ fn settings() -> Value {
 async fn the_smallest_connects(on: Transport) {
     let server = server(settings()).await;
     let mut newer = on.open(&server).await;
-    newer.raw_command(br#"{"id":1,"connect":{}}"#, &unhex("0801 2200")).await;
+    newer
+        .raw_command(br#"{"id":1,"connect":{}}"#, &unhex("0801 2200"))
+        .await;
     let reply = newer.next().await;
-    assert_eq!((&reply["id"], &reply["connect"]["ping"]), (&json!(1), &json!(25)), "{reply}");
+    assert_eq!(
+        (&reply["id"], &reply["connect"]["ping"]),
+        (&json!(1), &json!(25)),
+        "{reply}"
+    );
     let mut older = on.open(&server).await;
     older.speak_older();
     older.raw_command(br#"{"id":1}"#, &unhex("0801")).await;
@@ -83,13 +89,23 @@ async fn the_older_generation_is_spoken(on: Transport) {
     // Without a limit there is all of it.
     let reply = client.call(json!({"method": 6, "params": channel})).await;
     let result = &reply["result"];
-    assert_eq!((&result["publications"], &result["offset"]), (&json!([publication]), &json!(1)));
+    assert_eq!(
+        (&result["publications"], &result["offset"]),
+        (&json!([publication]), &json!(1))
+    );
     assert_eq!(client.call(json!({"method": 7})).await, json!({}), "a pong");
     let unknown = json!({"error": {"code": 104, "message": "method not found"}});
     assert_eq!(client.call(json!({"method": 99})).await, unknown);
     let rpc = json!({"error": {"code": 108, "message": "not available"}});
-    assert_eq!(client.call(json!({"method": 9, "params": {"data": 1}})).await, rpc);
-    client.send(json!({"method": 8, "params": {"data": 1}})).await;
+    assert_eq!(
+        client
+            .call(json!({"method": 9, "params": {"data": 1}}))
+            .await,
+        rpc
+    );
+    client
+        .send(json!({"method": 8, "params": {"data": 1}}))
+        .await;
     let refresh = json!({"method": 10, "params": {"token": token}});
     let expected = json!({"client": client.id, "version": env!("CARGO_PKG_VERSION")});
     assert_eq!(client.call(refresh).await, json!({"result": expected}));
@@ -130,11 +146,16 @@ async fn the_older_generation_knows_ends(on: Transport) {
         client.closed(code, &reason).await;
     }
     let token = Server::token(&json!({"sub": "alice"}));
-    for (code, reason, reconnect) in [(4000, "come back", true), (4999, "stay \\\"away\\\"", false)] {
+    for (code, reason, reconnect) in [
+        (4000, "come back", true),
+        (4999, "stay \\\"away\\\"", false),
+    ] {
         let mut client = older(on, &server, json!({"token": token})).await;
         let plain = reason.replace('\\', "");
         let why = json!({"code": code, "reason": plain});
-        server.api("disconnect", &json!({"user": "alice", "disconnect": why})).await;
+        server
+            .api("disconnect", &json!({"user": "alice", "disconnect": why}))
+            .await;
         let (code, mut text) = told(code, reason, reconnect);
         if on == Transport::Grpc {
             text = plain;
@@ -184,11 +205,15 @@ async fn payloads_are_untouched(on: Transport) {
         publisher.publish_bytes("news", payload.as_bytes()).await;
         for watcher in &mut watchers {
             let message = watcher.next_raw().await;
-            let found = message.windows(payload.len()).any(|part| part == payload.as_bytes());
+            let found = message
+                .windows(payload.len())
+                .any(|part| part == payload.as_bytes());
             assert!(found, "{payload} in {}", String::from_utf8_lossy(&message));
         }
     }
-    let reply = publisher.call(json!({"history": {"channel": "news", "limit": -1}})).await;
+    let reply = publisher
+        .call(json!({"history": {"channel": "news", "limit": -1}}))
+        .await;
     let publications = reply["history"]["publications"].as_array().unwrap();
     assert_eq!(publications.len(), PAYLOADS.len());
 }
@@ -201,24 +226,48 @@ async fn transcript(on: Transport) -> Vec<Value> {
     let channel = json!({"channel": "news"});
     let mut seen = Vec::new();
     for (request, pushes) in [
-        (json!({"connect": {"token": token, "data": {"a": 1}, "subs": {"server": {}}}}), 0),
-        (json!({"subscribe": {"channel": "news", "recoverable": true, "join_leave": true}}), 1),
+        (
+            json!({"connect": {"token": token, "data": {"a": 1}, "subs": {"server": {}}}}),
+            0,
+        ),
+        (
+            json!({"subscribe": {"channel": "news", "recoverable": true, "join_leave": true}}),
+            1,
+        ),
         (json!({"subscribe": channel}), 0),
         (json!({"subscribe": {"channel": "$private"}}), 0),
-        (json!({"publish": {"channel": "news", "data": {"text": "ä<>", "n": [1, 2.5, null]}}}), 1),
+        (
+            json!({"publish": {"channel": "news", "data": {"text": "ä<>", "n": [1, 2.5, null]}}}),
+            1,
+        ),
         (json!({"publish": {"channel": "unknown:x", "data": 1}}), 0),
-        (json!({"publish": {"channel": "server", "data": "to the server side"}}), 1),
+        (
+            json!({"publish": {"channel": "server", "data": "to the server side"}}),
+            1,
+        ),
         (json!({"presence": channel}), 0),
         (json!({"presence_stats": channel}), 0),
         (json!({"history": {"channel": "news", "limit": 10}}), 0),
         (json!({"history": {"channel": "empty", "limit": 10}}), 0),
-        (json!({"history": {"channel": "news", "limit": 1, "since": {"offset": 0, "epoch": "x"}}}), 0),
+        (
+            json!({"history": {"channel": "news", "limit": 1, "since": {"offset": 0, "epoch": "x"}}}),
+            0,
+        ),
         (json!({"rpc": {"method": "m", "data": {}}}), 0),
         (json!({"refresh": {"token": token}}), 0),
-        (json!({"sub_refresh": {"channel": "other", "token": "x"}}), 0),
+        (
+            json!({"sub_refresh": {"channel": "other", "token": "x"}}),
+            0,
+        ),
         (json!({"unsubscribe": channel}), 0),
-        (json!({"subscribe": {"channel": "news", "recover": true, "offset": 0}}), 0),
-        (json!({"subscribe": {"channel": "fresh", "recover": true, "offset": 7, "epoch": "x"}}), 0),
+        (
+            json!({"subscribe": {"channel": "news", "recover": true, "offset": 0}}),
+            0,
+        ),
+        (
+            json!({"subscribe": {"channel": "fresh", "recover": true, "offset": 7, "epoch": "x"}}),
+            0,
+        ),
     ] {
         seen.push(client.call(request).await);
         for _ in 0..pushes {
@@ -226,9 +275,15 @@ async fn transcript(on: Transport) -> Vec<Value> {
         }
     }
     for (method, params) in [
-        ("publish", json!({"channel": "news", "data": {"x": 1}, "tags": {"k": "v"}})),
+        (
+            "publish",
+            json!({"channel": "news", "data": {"x": 1}, "tags": {"k": "v"}}),
+        ),
         ("unsubscribe", json!({"channel": "news", "user": "alice"})),
-        ("subscribe", json!({"channel": "more", "user": "alice", "data": [1]})),
+        (
+            "subscribe",
+            json!({"channel": "more", "user": "alice", "data": [1]}),
+        ),
         ("refresh", json!({"user": "alice"})),
     ] {
         server.api(method, &params).await;
@@ -294,7 +349,9 @@ async fn services_and_browsers_meet_in_one_channel() {
     }
     for publisher in 0..clients.len() {
         let payload = format!(r#"{{ "from" : {publisher} }}"#);
-        clients[publisher].publish_bytes("room", payload.as_bytes()).await;
+        clients[publisher]
+            .publish_bytes("room", payload.as_bytes())
+            .await;
         let mut seen = Vec::new();
         for client in &mut clients {
             seen.push(client.push().await);
@@ -304,7 +361,9 @@ async fn services_and_browsers_meet_in_one_channel() {
         assert!(seen.iter().all(|push| push == &seen[0]), "{seen:?}");
     }
     while let Some(mut client) = clients.pop() {
-        client.call(json!({"unsubscribe": {"channel": "room"}})).await;
+        client
+            .call(json!({"unsubscribe": {"channel": "room"}}))
+            .await;
         for other in &mut clients {
             let push = other.push().await;
             assert_eq!(push["leave"]["info"]["client"], client.id);
@@ -352,30 +411,38 @@ async fn a_stream_closed_by_half_gets_the_replies_it_is_owed() {
     let server = server(settings()).await;
     let mut client = Transport::Grpc.connect(&server, json!({})).await;
     for n in 0..20 {
-        client.request(json!({"publish": {"channel": "news", "data": n}})).await;
+        client
+            .request(json!({"publish": {"channel": "news", "data": n}}))
+            .await;
     }
     client.half_close();
     for id in 2..22 {
         assert_eq!(client.answer(id).await, json!({"publish": {}}));
     }
-    assert_eq!(client.close().await, Close {
-        code: 0,
-        reason: String::new(),
-        status: Code::Ok,
-    });
+    assert_eq!(
+        client.close().await,
+        Close {
+            code: 0,
+            reason: String::new(),
+            status: Code::Ok,
+        }
+    );
 }
 
 #[tokio::test]
 async fn a_deadline_ends_the_session() {
     let server = server(settings()).await;
     let mut watcher = Transport::Json.user(&server, "alice").await;
-    watcher.subscribe(json!({"channel": "news", "join_leave": true})).await;
+    watcher
+        .subscribe(json!({"channel": "news", "join_leave": true}))
+        .await;
     watcher.push().await;
     let headers = [("grpc-timeout", "400m")];
     let mut client = Transport::Grpc.open_with(&server, &headers).await.unwrap();
     client.connect(json!({})).await;
     client.subscribe(json!({"channel": "news"})).await;
-    let about = |what: &str| json!({"channel": "news", what: {"info": {"user": "", "client": client.id}}});
+    let about =
+        |what: &str| json!({"channel": "news", what: {"info": {"user": "", "client": client.id}}});
     let (joined, left) = (about("join"), about("leave"));
     assert_eq!(watcher.push().await, joined);
     assert_eq!(watcher.push().await, left);
@@ -391,15 +458,29 @@ async fn queries_and_subprotocols_choose_the_encoding() {
         ("format=protobuf", "", None, true),
         ("cf_protocol=protobuf", "", None, true),
         ("", "centrifuge-protobuf", Some("centrifuge-protobuf"), true),
-        ("", "unknown, centrifuge-json", Some("centrifuge-json"), false),
-        ("format=protobuf", "centrifuge-json", Some("centrifuge-json"), true),
+        (
+            "",
+            "unknown, centrifuge-json",
+            Some("centrifuge-json"),
+            false,
+        ),
+        (
+            "format=protobuf",
+            "centrifuge-json",
+            Some("centrifuge-json"),
+            true,
+        ),
         ("", "unknown", None, false),
     ] {
         let header = [("sec-websocket-protocol", offered)];
         let headers = if offered.is_empty() { &[][..] } else { &header };
         let offer = Offer { query, headers };
         let (found, is_protobuf) = offer.tried(&server).await;
-        assert_eq!((found.as_deref(), is_protobuf), (chosen, protobuf), "{offer:?}");
+        assert_eq!(
+            (found.as_deref(), is_protobuf),
+            (chosen, protobuf),
+            "{offer:?}"
+        );
     }
     let offer = Offer {
         query: "cf_protocol_version=v3",

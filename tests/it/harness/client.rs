@@ -290,6 +290,14 @@ impl Client {
         self.decode(&message)
     }
 
+    /// The next message, or the end.
+    pub(crate) async fn try_next(&mut self) -> Result<Value, Close> {
+        match self.backlog.pop_front() {
+            Some(message) => Ok(self.decode(&message)),
+            None => self.event().await.map(|message| self.decode(&message)),
+        }
+    }
+
     /// The next message as it came: a line of JSON or a Protobuf message.
     pub(crate) async fn next_raw(&mut self) -> Vec<u8> {
         match self.backlog.pop_front() {

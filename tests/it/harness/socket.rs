@@ -87,7 +87,9 @@ impl Offer<'_> {
         }
         let head = String::from_utf8(head).unwrap().to_lowercase();
         assert!(head.starts_with("http/1.1 101 "), "{head}");
-        let agreed = head.lines().find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+        let agreed = head
+            .lines()
+            .find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
         let mut socket = WebSocketStream::from_raw_socket(tcp, Role::Client, None).await;
         let connect = protobuf::delimited(&protobuf::unhex("0801 2200"));
         socket.send(Message::binary(connect)).await.unwrap();
