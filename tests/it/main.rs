@@ -11,6 +11,8 @@ mod golden;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod presence;
 #[cfg(test)]
 mod publish;
@@ -19,8 +21,12 @@ mod recovery;
 mod sdk;
 #[cfg(test)]
 mod server_api;
+#[cfg(test)]
+mod shutdown;
 mod smoke;
 #[cfg(test)]
 mod subscribe;
 mod support;
 mod vendored;
+#[cfg(test)]
+mod wire;

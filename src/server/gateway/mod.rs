@@ -104,6 +104,13 @@ impl Reload {
     }
 }
 
+/// What HTTP reads of the section `prometheus`.
+#[derive(Deserialize)]
+struct Instrument {
+    /// Requests are counted by handler.
+    instrument_http_handlers: bool,
+}
+
 impl Gateway {
     /// Builds everything and opens the listeners. `page` is served under the root of the external listener.
     ///
@@ -112,6 +119,9 @@ impl Gateway {
     pub async fn build(config: &Config, page: Option<Router>) -> Result<Self, Error> {
         let own: OwnConfig = config.section("centripetal")?;
         let client: transport::ClientConfig = config.section("client")?;
+        let Instrument {
+            instrument_http_handlers: counting,
+        } = config.section("prometheus")?;
         let built = Built::new(config, &own, &client)?;
         built.warn_of_plain_listeners(config, &own)?;
         let health = Health::serving().await;
@@ -122,7 +132,7 @@ impl Gateway {
             client: &client,
             health: health.clone(),
             sessions: built.tasks.clone(),
-            metrics: http::Metrics::new(&built.registry, NAMESPACE, false)?,
+            metrics: http::Metrics::new(&built.registry, NAMESPACE, counting)?,
         };
         let server = Server::bind(parts).await?;
         Ok(Self {

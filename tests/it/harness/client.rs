@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tonic::Code;
 
 use super::{
-    grpc::Call,
-    protobuf::{HEX, decode, encode, hex, payload},
+    grpc::{Call, channel},
+    protobuf::{HEX, decode, delimited, encode, hex, payload},
     schema::{BODIES_V1, COMMAND, METHODS, PUSH_V1, REPLY},
     socket::Socket,
 };
@@ -54,17 +55,7 @@ impl Transport {
             Self::Json => Wire::Socket(Socket::open(server, false, headers).await),
             Self::Protobuf => Wire::Socket(Socket::open(server, true, headers).await),
         };
-        Ok(Client {
-            transport: self,
-            wire,
-            last_id: 0,
-            methods: HashMap::new(),
-            backlog: VecDeque::new(),
-            incoming: VecDeque::new(),
-            told: None,
-            older: false,
-            id: String::new(),
-        })
+        Ok(Client::over(self, wire))
     }
 
     /// Opens a connection and connects with this request.
@@ -136,6 +127,31 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Clients that share one HTTP/2 connection.
+    pub(crate) async fn streams<const N: usize>(server: &Server) -> [Self; N] {
+        let channel = channel(server).await;
+        let calls = join_all((0..N).map(|_| Call::on(&channel, &[]))).await;
+        let clients = calls.into_iter().map(|call| match call {
+            Ok(call) => Self::over(Transport::Grpc, Wire::Grpc(call)),
+            Err(close) => panic!("refused: {close:?}"),
+        });
+        clients.collect::<Vec<_>>().try_into().unwrap()
+    }
+
+    fn over(transport: Transport, wire: Wire) -> Self {
+        Self {
+            transport,
+            wire,
+            last_id: 0,
+            methods: HashMap::new(),
+            backlog: VecDeque::new(),
+            incoming: VecDeque::new(),
+            told: None,
+            older: false,
+            id: String::new(),
+        }
+    }
+
     /// Sends a command as it is.
     pub(crate) async fn send(&mut self, command: Value) {
         self.send_all(&[command]).await;
@@ -163,6 +179,39 @@ impl Client {
             Wire::Socket(socket) => socket.raw(bytes.into()).await,
             Wire::Grpc(call) => call.send(bytes.into()).await,
         }
+    }
+
+    /// Takes what comes for the older generation, before a command has told.
+    pub(crate) fn speak_older(&mut self) {
+        self.older = true;
+        self.methods.insert(1, 0);
+    }
+
+    /// Sends a command given in both encodings, framed as its transport does it.
+    pub(crate) async fn raw_command(&mut self, json: &[u8], protobuf: &[u8]) {
+        match self.transport {
+            Transport::Json => self.raw(json).await,
+            Transport::Protobuf => self.raw(delimited(protobuf)).await,
+            Transport::Grpc => self.raw(protobuf).await,
+        }
+    }
+
+    /// Publishes exactly these bytes and waits for the reply.
+    pub(crate) async fn publish_bytes(&mut self, channel: &str, payload: &[u8]) {
+        let id = self.publish_unseen(channel, payload).await;
+        assert_eq!(self.answer(id).await, json!({"publish": {}}));
+    }
+
+    /// Publishes exactly these bytes, which may be more than this client could understand.
+    pub(crate) async fn publish_unseen(&mut self, channel: &str, payload: &[u8]) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        let head = format!(r#"{{"id":{id},"publish":{{"channel":"{channel}","data":"#);
+        let json = [head.as_bytes(), payload, b"}}"].concat();
+        let data = json!({HEX: hex(payload)});
+        let command = json!({"id": id, "publish": {"channel": channel, "data": data}});
+        self.raw_command(&json, &encode(&COMMAND, &command)).await;
+        id
     }
 
     /// Sends bytes below the frames of a WebSocket.
@@ -241,6 +290,14 @@ impl Client {
         self.decode(&message)
     }
 
+    /// The next message, or the end.
+    pub(crate) async fn try_next(&mut self) -> Result<Value, Close> {
+        match self.backlog.pop_front() {
+            Some(message) => Ok(self.decode(&message)),
+            None => self.event().await.map(|message| self.decode(&message)),
+        }
+    }
+
     /// The next message as it came: a line of JSON or a Protobuf message.
     pub(crate) async fn next_raw(&mut self) -> Vec<u8> {
         match self.backlog.pop_front() {
@@ -294,9 +351,12 @@ impl Client {
         }
     }
 
-    /// Its transport.
-    pub(crate) fn transport(&self) -> Transport {
-        self.transport
+    /// Sends no more commands on a stream.
+    pub(crate) fn half_close(&mut self) {
+        let Wire::Grpc(call) = &mut self.wire else {
+            panic!("only a gRPC stream can be closed by half");
+        };
+        call.half_close();
     }
 
     async fn message(&mut self) -> Vec<u8> {
@@ -329,15 +389,17 @@ impl Client {
         }
     }
 
-    /// Disconnect pushes belong to the end and are kept for it.
+    /// Disconnect pushes belong to the end of a stream and are kept for it. A WebSocket has close frames instead.
     fn take_in(&mut self, messages: Vec<Vec<u8>>) {
         for message in messages {
-            let push = self.decode(&message)["push"]["disconnect"].take();
+            assert_eq!(self.told, None, "something follows a disconnect push");
+            let push = match self.transport {
+                Transport::Grpc => self.decode(&message)["push"]["disconnect"].take(),
+                Transport::Json | Transport::Protobuf => Value::Null,
+            };
             if push.is_null() {
-                assert_eq!(self.told, None, "something follows a disconnect push");
                 self.incoming.push_back(message);
             } else {
-                assert_eq!(self.transport, Transport::Grpc, "there is a close frame");
                 let reason = push["reason"].as_str().unwrap_or_default();
                 self.told = Some((push["code"].clone(), reason.to_owned()));
             }

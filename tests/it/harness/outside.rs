@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts a server that shows its metrics, with these settings.
 pub(crate) async fn server(mut settings: Value) -> Server {
-    settings["prometheus"] = json!({"enabled": true});
+    settings["prometheus"]["enabled"] = json!(true);
     Server::start(settings).await
 }
 
@@ -38,7 +38,8 @@ pub(crate) struct Metric<'a> {
     server: &'a Server,
     name: &'static str,
     labels: Vec<String>,
-    before: f64,
+    /// What it was.
+    pub(crate) before: f64,
 }
 
 impl<'a> Metric<'a> {

@@ -2,7 +2,7 @@
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::{
-    io::AsyncWriteExt as _,
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{Duration, timeout},
 };
@@ -13,9 +13,12 @@ use tokio_tungstenite::{
         client::IntoClientRequest as _,
         handshake::client::Response,
         http::{HeaderName, HeaderValue},
-        protocol::frame::{
-            Frame,
-            coding::{Data, OpCode},
+        protocol::{
+            Role,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
         },
     },
 };
@@ -52,6 +55,50 @@ impl Offer<'_> {
         let tcp = TcpStream::connect(server.http_target()).await?;
         tcp.set_nodelay(true)?;
         client_async(request, tcp).await
+    }
+}
+
+impl Offer<'_> {
+    /// The status of a handshake that is refused.
+    pub(crate) async fn refused(&self, server: &Server) -> u16 {
+        match self.handshake(server).await {
+            Err(tungstenite::Error::Http(response)) => response.status().as_u16(),
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    /// The subprotocol that was agreed on, and whether the connection speaks Protobuf, as told by its first frame.
+    pub(crate) async fn tried(&self, server: &Server) -> (Option<String>, bool) {
+        // Handshakes of the library insist on an answer to what they offer; this one does not.
+        let url = server.ws_url();
+        let (_, path) = url.split_once("//").unwrap();
+        let (host, path) = path.split_once('/').unwrap();
+        let mut request = format!("GET /{path}?{} HTTP/1.1\r\nHost: {host}\r\n", self.query);
+        for (name, value) in self.headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        request += "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+        request += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let mut tcp = TcpStream::connect(server.http_target()).await.unwrap();
+        tcp.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(tcp.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        assert!(head.starts_with("http/1.1 101 "), "{head}");
+        let agreed = head
+            .lines()
+            .find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+        let mut socket = WebSocketStream::from_raw_socket(tcp, Role::Client, None).await;
+        let connect = protobuf::delimited(&protobuf::unhex("0801 2200"));
+        socket.send(Message::binary(connect)).await.unwrap();
+        let is_protobuf = match socket.next().await {
+            Some(Ok(Message::Binary(_))) => true,
+            Some(Ok(Message::Close(_))) => false,
+            other => panic!("{other:?}"),
+        };
+        (agreed.map(str::to_owned), is_protobuf)
     }
 }
 
@@ -108,11 +155,11 @@ impl Socket {
                 Some(Ok(Message::Text(text))) => {
                     assert!(!self.protobuf, "a text frame on a Protobuf connection");
                     assert!(!text.is_empty() && !text.ends_with('\n'), "{text:?}");
-                    return Ok(text.split('\n').map(|line| line.into()).collect());
+                    return Ok(fits(text.split('\n').map(Into::into).collect()));
                 }
                 Some(Ok(Message::Binary(bytes))) => {
                     assert!(self.protobuf, "a binary frame on a JSON connection");
-                    return Ok(protobuf::split(&bytes));
+                    return Ok(fits(protobuf::split(&bytes)));
                 }
                 Some(Ok(Message::Close(frame))) => {
                     let frame = frame.expect("a close frame has a code");
@@ -139,4 +186,14 @@ impl Socket {
         drop(self.socket.close(None).await);
         while let Some(Ok(_)) = self.socket.next().await {}
     }
+}
+
+/// Messages that may share a frame.
+const MOST: usize = 16;
+
+/// No frame is empty and none holds too many messages.
+fn fits(messages: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let count = messages.len();
+    assert!((1..=MOST).contains(&count), "{count} messages in a frame");
+    messages
 }
