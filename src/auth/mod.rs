@@ -154,6 +154,16 @@ impl std::fmt::Debug for Found {
     }
 }
 
+impl Config {
+    /// Checks settings without using them.
+    ///
+    /// # Errors
+    /// As [`Authenticator::new`].
+    pub fn check(&self) -> Result<(), Error> {
+        Verifiers::new(self).map(|_unused| ())
+    }
+}
+
 impl Authenticator {
     /// Builds the verifiers and registers the counters.
     ///
@@ -170,14 +180,6 @@ impl Authenticator {
                 reminders: Pace::default(),
             }),
         })
-    }
-
-    /// Checks settings without using them.
-    ///
-    /// # Errors
-    /// As [`Authenticator::new`].
-    pub fn check(config: &Config) -> Result<(), Error> {
-        Verifiers::new(config).map(|_unused| ())
     }
 
     /// Takes other settings for everything that is verified from now on.

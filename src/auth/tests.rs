@@ -174,11 +174,11 @@ fn hmac_on() -> Config {
 
 #[test]
 fn secrets_are_long() {
-    assert!(Authenticator::check(&hmac_on()).is_ok());
+    assert!(hmac_on().check().is_ok());
     let refused = |change: &dyn Fn(&mut Config)| {
         let mut config = hmac_on();
         change(&mut config);
-        Authenticator::check(&config).unwrap_err()
+        config.check().unwrap_err()
     };
     let missing = refused(&|c| c.client.hmac_credentials.secret_key = "".into());
     assert!(matches!(missing, Error::Secret(_)));
@@ -221,7 +221,7 @@ fn secrets_are_not_shared() {
     for change in same {
         let mut config = hmac_on();
         change(&mut config);
-        let refused = Authenticator::check(&config).unwrap_err();
+        let refused = config.check().unwrap_err();
         assert!(matches!(refused, Error::SharedSecret(_, _)));
     }
 }

@@ -77,7 +77,7 @@ fn now() -> Now {
     Now::at(Instant::now().into_std())
 }
 
-fn failed(error: token::Error) -> Failure {
+fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::new(format!("error: {error}"))
 }
 

@@ -12,7 +12,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::telemetry;
+use crate::telemetry::Config as LogConfig;
 
 mod check;
 mod convert;
@@ -225,7 +225,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Error> {
 #[derive(Clone)]
 pub struct Config {
     /// Log level and file.
-    pub log: telemetry::Config,
+    pub log: LogConfig,
     /// HTTP listeners.
     pub http_server: HttpServer,
     /// Choice of engine.

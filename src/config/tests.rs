@@ -145,7 +145,7 @@ fn files_variables_and_dotenv_meet() {
     assert_eq!(plain.config.node.name, "");
     assert_eq!(plain.path.as_deref(), Some(Path::new("c.toml")));
     assert_eq!(with.config.node.name, "dot");
-    assert_eq!(with.config.log.level, telemetry::Level::Error);
+    assert_eq!(with.config.log.level, crate::telemetry::Level::Error);
     assert_eq!(missing.path, None);
     assert!(
         missing.warnings[0]

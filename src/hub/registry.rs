@@ -11,10 +11,13 @@ use parking_lot::RwLock;
 use super::{Mailbox, SHARDS};
 use crate::model::{ClientId, Target, UserId};
 
+type Connections = HashMap<ClientId, Arc<Mailbox>>;
+type Shard = RwLock<HashMap<UserId, Connections>>;
+
 /// Connections that have connected, by user. Anonymous connections are those of the empty user.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    users: Box<[RwLock<HashMap<UserId, HashMap<ClientId, Arc<Mailbox>>>>]>,
+    users: Box<[Shard]>,
     hasher: RandomState,
 }
 
@@ -30,10 +33,7 @@ impl Registry {
         }
     }
 
-    fn shard<K: Hash + ?Sized>(
-        &self,
-        key: &K,
-    ) -> &RwLock<HashMap<UserId, HashMap<ClientId, Arc<Mailbox>>>> {
+    fn shard<K: Hash + ?Sized>(&self, key: &K) -> &Shard {
         let index = self.hasher.hash_one(key) % SHARDS as u64;
         &self.users[usize::try_from(index).unwrap_or(0)]
     }

@@ -112,6 +112,17 @@ impl Disconnect {
         }
     }
 
+    /// The same with a reason that every transport can carry: at most 123 bytes, cut between two characters
+    /// (client-protocol.md 6.2).
+    #[must_use]
+    pub fn cut(mut self) -> Self {
+        let end = self.reason.floor_char_boundary(123);
+        if end < self.reason.len() {
+            self.reason.to_mut().truncate(end);
+        }
+        self
+    }
+
     /// True when an SDK may connect again by itself: below 3500, 4000–4499, 5000 and above.
     #[must_use]
     pub const fn reconnect(&self) -> bool {

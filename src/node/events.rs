@@ -25,7 +25,8 @@ fn handle(shared: &Shared, event: Event) {
         Event::Control(command) => {
             shared
                 .metrics
-                .messages_received
+                .broker
+                .received
                 .with_label_values(&["control", ""])
                 .inc();
             shared.carry_out(&command);
@@ -37,10 +38,11 @@ fn fan_out(shared: &Shared, broadcast: &Arc<Broadcast>) {
     let kind = kind(&broadcast.event);
     shared
         .metrics
-        .messages_received
+        .broker
+        .received
         .with_label_values(&[kind, ""])
         .inc();
-    let timer = shared.metrics.broadcast_duration.start_timer();
+    let timer = shared.metrics.broker.broadcast_duration.start_timer();
     let fanout = shared.hub.broadcast(broadcast);
     if kind == "publication" {
         timer.observe_duration();
@@ -48,7 +50,7 @@ fn fan_out(shared: &Shared, broadcast: &Arc<Broadcast>) {
         timer.stop_and_discard();
     }
     if fanout.slow > 0 {
-        shared.metrics.slow.inc_by(fanout.slow as u64);
+        shared.metrics.clients.slow.inc_by(fanout.slow as u64);
     }
     tracing::trace!(channel = %broadcast.channel, kind, queued = fanout.queued, slow = fanout.slow, "broadcast");
 }

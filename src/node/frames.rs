@@ -64,12 +64,12 @@ impl ByTransport {
                 .collect()
         };
         let frames = Arc::new(Frames {
-            sent: resolve(&metrics.frames_sent),
-            sent_size: resolve(&metrics.frames_sent_size),
-            received: resolve(&metrics.frames_received),
+            sent: resolve(&metrics.wire.sent),
+            sent_size: resolve(&metrics.wire.sent_size),
+            received: resolve(&metrics.wire.received),
             durations: NAMES
                 .iter()
-                .map(|name| metrics.command_duration.with_label_values(&[name, ""]))
+                .map(|name| metrics.wire.command_duration.with_label_values(&[name, ""]))
                 .collect(),
         });
         Arc::clone(self.0.write().entry(transport).or_insert(frames))

@@ -14,16 +14,33 @@ const NS: [f64; 18] = [
 /// Counters of a node.
 #[derive(Debug)]
 pub(super) struct Metrics {
-    /// Messages given to the broker, by type.
-    pub(super) messages_sent: IntCounterVec,
-    /// Messages received from the broker, by type.
-    pub(super) messages_received: IntCounterVec,
+    /// What goes through the broker.
+    pub(super) broker: Broker,
+    /// What happens to clients.
+    pub(super) clients: Clients,
+    /// What crosses the wire.
+    pub(super) wire: Wire,
     /// Internal operations.
-    pub(super) actions: IntCounterVec,
+    actions: IntCounterVec,
+    gauges: Gauges,
+}
+
+/// Messages between node and broker.
+#[derive(Debug)]
+pub(super) struct Broker {
+    /// Given to the broker, by type.
+    pub(super) sent: IntCounterVec,
+    /// Received from the broker, by type.
+    pub(super) received: IntCounterVec,
+    /// Suppressed by idempotency or version.
+    pub(super) suppressed: IntCounterVec,
     /// Fan-out of one publication.
     pub(super) broadcast_duration: Histogram,
-    /// Connections closed because they read too slowly.
-    pub(super) slow: IntCounter,
+}
+
+/// What clients get besides what they asked for.
+#[derive(Debug)]
+pub(super) struct Clients {
     /// Error replies by method and code.
     pub(super) reply_errors: IntCounterVec,
     /// Unsubscribes by the server.
@@ -36,23 +53,32 @@ pub(super) struct Metrics {
     pub(super) accepted: IntCounterVec,
     /// Open authenticated connections.
     pub(super) inflight: IntGaugeVec,
-    /// Publishes suppressed by idempotency or version.
-    pub(super) suppressed: IntCounterVec,
-    /// Replies and pushes to clients.
-    pub(super) frames_sent: IntCounterVec,
-    /// Their bytes.
-    pub(super) frames_sent_size: IntCounterVec,
-    /// Commands from clients.
-    pub(super) frames_received: IntCounterVec,
-    /// Connections by transport and code of the close.
+    /// Closed because they read too slowly.
+    pub(super) slow: IntCounter,
+    /// Ended connections by transport and code of the close.
     pub(super) closes: IntCounterVec,
-    num_clients: IntGauge,
-    num_users: IntGauge,
-    num_subscriptions: IntGauge,
-    num_channels: IntGauge,
-    num_nodes: IntGauge,
+}
+
+/// Frames in both directions.
+#[derive(Debug)]
+pub(super) struct Wire {
+    /// Replies and pushes.
+    pub(super) sent: IntCounterVec,
+    /// Their bytes.
+    pub(super) sent_size: IntCounterVec,
+    /// Commands.
+    pub(super) received: IntCounterVec,
     /// How long commands take, by method.
     pub(super) command_duration: HistogramVec,
+}
+
+#[derive(Debug)]
+struct Gauges {
+    clients: IntGauge,
+    users: IntGauge,
+    subscriptions: IntGauge,
+    channels: IntGauge,
+    nodes: IntGauge,
 }
 
 /// Numbers of a node at one moment.
@@ -122,68 +148,103 @@ impl Metrics {
             registry,
             prefix: "centripetal",
         };
+        let actions = ["action", "channel_namespace"];
+        of.gauges("node_build", "server version", &["version"])?
+            .with_label_values(&[version])
+            .set(1);
+        Ok(Self {
+            broker: Broker::new(&of)?,
+            clients: Clients::new(&of, &own)?,
+            wire: Wire::new(&of)?,
+            actions: of.counters("node_action_count", "internal operations", &actions)?,
+            gauges: Gauges::new(&of)?,
+        })
+    }
+
+    /// Sets the gauges.
+    pub(super) fn set(&self, numbers: Numbers) {
+        let int = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let gauges = &self.gauges;
+        gauges.clients.set(int(numbers.clients));
+        gauges.users.set(int(numbers.users));
+        gauges.channels.set(int(numbers.channels));
+        gauges
+            .subscriptions
+            .set(i64::try_from(numbers.subscriptions).unwrap_or(i64::MAX));
+    }
+
+    /// Counts an internal operation.
+    pub(super) fn action(&self, action: &str) {
+        self.actions.with_label_values(&[action, ""]).inc();
+    }
+}
+
+impl Broker {
+    fn new(of: &Family<'_>) -> Result<Self, prometheus::Error> {
         let by_type = ["type", "channel_namespace"];
-        let by_frame = ["transport", "frame_type", "channel_namespace"];
+        let broadcast = "node_broadcast_duration_seconds";
+        let suppressed = "broker_publish_suppressed_count";
+        let broker = Self {
+            sent: of.counters(
+                "node_messages_sent_count",
+                "messages given to the broker",
+                &by_type,
+            )?,
+            received: of.counters(
+                "node_messages_received_count",
+                "messages from the broker",
+                &by_type,
+            )?,
+            suppressed: of.counters(
+                suppressed,
+                "publishes suppressed by idempotency or version",
+                &["reason", "channel_namespace"],
+            )?,
+            broadcast_duration: of
+                .durations(broadcast, "fan-out of one publication", &by_type)?
+                .with_label_values(&["publication", ""]),
+        };
+        for kind in ["publication", "join", "leave", "control"] {
+            broker.sent.with_label_values(&[kind, ""]);
+            broker.received.with_label_values(&[kind, ""]);
+        }
+        Ok(broker)
+    }
+}
+
+impl Clients {
+    fn new(of: &Family<'_>, own: &Family<'_>) -> Result<Self, prometheus::Error> {
         let by_client = [
             "transport",
             "accept_protocol",
             "client_name",
             "client_version",
         ];
-        let metrics = Self {
-            messages_sent: of.counters(
-                "node_messages_sent_count",
-                "messages given to the broker",
-                &by_type,
-            )?,
-            messages_received: of.counters(
-                "node_messages_received_count",
-                "messages from the broker",
-                &by_type,
-            )?,
-            actions: of.counters(
-                "node_action_count",
-                "internal operations",
-                &["action", "channel_namespace"],
-            )?,
-            broadcast_duration: of
-                .durations(
-                    "node_broadcast_duration_seconds",
-                    "fan-out of one publication",
-                    &by_type,
-                )?
-                .with_label_values(&["publication", ""]),
-            slow: own
-                .counters(
-                    "client_slow_total",
-                    "connections closed as slow readers",
-                    &[],
-                )?
-                .with_label_values::<&str>(&[]),
-            reply_errors: of.counters(
-                "client_num_reply_errors",
-                "error replies",
-                &["method", "code", "channel_namespace"],
-            )?,
+        let by_error = ["method", "code", "channel_namespace"];
+        let by_recovery = [
+            "recovered",
+            "channel_namespace",
+            "has_recovered_publications",
+        ];
+        let by_code = ["code", "channel_namespace"];
+        let slow = own.counters(
+            "client_slow_total",
+            "connections closed as slow readers",
+            &[],
+        )?;
+        Ok(Self {
+            reply_errors: of.counters("client_num_reply_errors", "error replies", &by_error)?,
             unsubscribes: of.counters(
                 "client_num_server_unsubscribes",
                 "unsubscribes by the server",
-                &["code", "channel_namespace"],
+                &by_code,
             )?,
             disconnects: of.counters(
                 "client_num_server_disconnects",
                 "disconnects by the server",
                 &["code"],
             )?,
-            recover: of.counters(
-                "client_recover",
-                "recovery attempts",
-                &[
-                    "recovered",
-                    "channel_namespace",
-                    "has_recovered_publications",
-                ],
-            )?,
+            recover: of.counters("client_recover", "recovery attempts", &by_recovery)?,
             accepted: of.counters(
                 "client_connections_accepted",
                 "authenticated connections",
@@ -194,60 +255,49 @@ impl Metrics {
                 "open authenticated connections",
                 &by_client,
             )?,
-            suppressed: of.counters(
-                "broker_publish_suppressed_count",
-                "publishes suppressed by idempotency or version",
-                &["reason", "channel_namespace"],
-            )?,
-            frames_sent: of.counters("transport_messages_sent", "replies and pushes", &by_frame)?,
-            frames_sent_size: of.counters(
-                "transport_messages_sent_size",
-                "bytes of replies and pushes",
-                &by_frame,
-            )?,
-            frames_received: of.counters("transport_messages_received", "commands", &by_frame)?,
+            slow: slow.with_label_values::<&str>(&[]),
             closes: own.counters(
                 "connection_closes_total",
                 "ended connections",
                 &["transport", "code"],
             )?,
-            num_clients: of.gauge("node_num_clients", "connections on this node")?,
-            num_users: of.gauge("node_num_users", "distinct users on this node")?,
-            num_subscriptions: of.gauge("node_num_subscriptions", "subscriptions on this node")?,
-            num_channels: of.gauge(
-                "node_num_channels",
-                "channels with a subscriber on this node",
+        })
+    }
+}
+
+impl Wire {
+    fn new(of: &Family<'_>) -> Result<Self, prometheus::Error> {
+        let by_frame = ["transport", "frame_type", "channel_namespace"];
+        Ok(Self {
+            sent: of.counters("transport_messages_sent", "replies and pushes", &by_frame)?,
+            sent_size: of.counters(
+                "transport_messages_sent_size",
+                "bytes of replies and pushes",
+                &by_frame,
             )?,
-            num_nodes: of.gauge("node_num_nodes", "nodes known in the cluster")?,
+            received: of.counters("transport_messages_received", "commands", &by_frame)?,
             command_duration: of.durations(
                 "client_command_duration_seconds_histogram",
                 "handling of one command",
                 &["method", "channel_namespace"],
             )?,
+        })
+    }
+}
+
+impl Gauges {
+    fn new(of: &Family<'_>) -> Result<Self, prometheus::Error> {
+        let gauges = Self {
+            clients: of.gauge("node_num_clients", "connections on this node")?,
+            users: of.gauge("node_num_users", "distinct users on this node")?,
+            subscriptions: of.gauge("node_num_subscriptions", "subscriptions on this node")?,
+            channels: of.gauge(
+                "node_num_channels",
+                "channels with a subscriber on this node",
+            )?,
+            nodes: of.gauge("node_num_nodes", "nodes known in the cluster")?,
         };
-        metrics.num_nodes.set(1);
-        for kind in ["publication", "join", "leave", "control"] {
-            metrics.messages_sent.with_label_values(&[kind, ""]);
-            metrics.messages_received.with_label_values(&[kind, ""]);
-        }
-        of.gauges("node_build", "server version", &["version"])?
-            .with_label_values(&[version])
-            .set(1);
-        Ok(metrics)
-    }
-
-    /// Sets the gauges.
-    pub(super) fn set(&self, numbers: Numbers) {
-        let int = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.num_clients.set(int(numbers.clients));
-        self.num_users.set(int(numbers.users));
-        self.num_channels.set(int(numbers.channels));
-        self.num_subscriptions
-            .set(i64::try_from(numbers.subscriptions).unwrap_or(i64::MAX));
-    }
-
-    /// Counts an internal operation.
-    pub(super) fn action(&self, action: &str) {
-        self.actions.with_label_values(&[action, ""]).inc();
+        gauges.nodes.set(1);
+        Ok(gauges)
     }
 }

@@ -318,6 +318,7 @@ impl Node {
     ///
     /// # Errors
     /// 100 when the registry cannot be read.
+    #[expect(clippy::unused_async, reason = "a cluster is asked over the network")]
     pub async fn info(&self) -> Result<Vec<NodeInfo>, Error> {
         Ok(vec![self.shared.info()])
     }
@@ -326,6 +327,7 @@ impl Node {
     ///
     /// # Errors
     /// 100 when a node did not answer.
+    #[expect(clippy::unused_async, reason = "a cluster is asked over the network")]
     pub async fn channels(
         &self,
         matches: &(dyn Fn(&str) -> bool + Sync),
@@ -344,7 +346,7 @@ impl Node {
     }
 
     /// Replaces limits that are read on use; connections that exist keep theirs (config.md 6).
-    pub fn reload(&self, config: Config) {
+    pub fn reload(&self, config: &Config) {
         self.shared.reload(config);
     }
 }

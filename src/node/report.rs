@@ -7,13 +7,12 @@ use tokio::time::Instant;
 
 use super::{
     Shared,
-    connection::Published,
     frames::{self, Frames},
 };
 use crate::{
     model::Disconnect,
     protocol::{Command, ConnectRequest, Reply, ReplyBody},
-    session::{Outcome, Session},
+    session::Session,
 };
 
 /// A reason is logged again after this.
@@ -110,11 +109,13 @@ impl Report {
                 let labels = [self.transport, "", self.client_name, self.client_version];
                 self.shared
                     .metrics
+                    .clients
                     .accepted
                     .with_label_values(&labels)
                     .inc();
                 self.shared
                     .metrics
+                    .clients
                     .inflight
                     .with_label_values(&labels)
                     .inc();
@@ -127,12 +128,18 @@ impl Report {
                     "",
                     yes(!result.publications.is_empty()),
                 ];
-                self.shared.metrics.recover.with_label_values(&labels).inc();
+                self.shared
+                    .metrics
+                    .clients
+                    .recover
+                    .with_label_values(&labels)
+                    .inc();
             }
             ReplyBody::Push(push) => {
                 if let crate::protocol::PushBody::Unsubscribe(why) = &push.body {
                     self.shared
                         .metrics
+                        .clients
                         .unsubscribes
                         .with_label_values(&[&why.code.to_string(), ""])
                         .inc();
@@ -146,6 +153,7 @@ impl Report {
         let method = frames::name(kind);
         self.shared
             .metrics
+            .clients
             .reply_errors
             .with_label_values(&[method, &error.code.to_string(), ""])
             .inc();
@@ -155,14 +163,8 @@ impl Report {
         }
     }
 
-    /// A call has ended.
-    pub(super) fn ended(&self, outcome: &Outcome) {
-        tracing::trace!(?outcome, "call ended");
-    }
-
     /// Publications are about to be written.
-    pub(super) fn published(&self, batch: &impl Published) {
-        let (publications, bytes) = batch.published();
+    pub(super) fn published(&self, publications: u64, bytes: usize) {
         if publications > 0 {
             self.frames.sent(frames::PUBLICATION, publications, bytes);
         }
@@ -173,18 +175,23 @@ impl Report {
         let metrics = &self.shared.metrics;
         let code = why.code.to_string();
         metrics
+            .clients
             .closes
             .with_label_values(&[self.transport, &code])
             .inc();
         if self.accepted {
             let labels = [self.transport, "", self.client_name, self.client_version];
-            metrics.inflight.with_label_values(&labels).dec();
+            metrics.clients.inflight.with_label_values(&labels).dec();
             metrics.action("remove_client");
         }
         if *why == Disconnect::CONNECTION_CLOSED {
             return;
         }
-        metrics.disconnects.with_label_values(&[&code]).inc();
+        metrics
+            .clients
+            .disconnects
+            .with_label_values(&[&code])
+            .inc();
         let (client, user) = (session.client(), session.user());
         if *why != Disconnect::SHUTDOWN && self.shared.quiet.allows("disconnect", why.code) {
             tracing::info!(%client, %user, code = why.code, reason = %why.reason, "closing client connection");

@@ -150,8 +150,8 @@ impl Shared {
         self.connections_running.wait().await;
     }
 
-    pub(super) fn reload(&self, config: Config) {
-        *self.sessions.write() = Arc::new(session_config(&config));
+    pub(super) fn reload(&self, config: &Config) {
+        *self.sessions.write() = Arc::new(session_config(config));
     }
 
     pub(super) fn channel(&self, channel: &Channel) -> Result<Arc<ChannelOptions>, Error> {
@@ -190,7 +190,8 @@ impl Shared {
     ) -> Result<PublishResult, Error> {
         publication.time = Self::now().unix_ms;
         self.metrics
-            .messages_sent
+            .broker
+            .sent
             .with_label_values(&["publication", ""])
             .inc();
         let result = self
@@ -207,6 +208,7 @@ impl Shared {
                 Suppressed::Version => "version",
             };
             self.metrics
+                .broker
                 .suppressed
                 .with_label_values(&[reason, ""])
                 .inc();
@@ -218,7 +220,8 @@ impl Shared {
     pub(super) async fn announce(&self, channel: &Channel, event: ChannelEvent) {
         let kind = kind(&event);
         self.metrics
-            .messages_sent
+            .broker
+            .sent
             .with_label_values(&[kind, ""])
             .inc();
         if let Err(error) = self.engine.broker.announce(channel, event).await {
@@ -277,7 +280,8 @@ impl Shared {
     /// Tells the other nodes, then does it here (engines.md 1.8).
     pub(super) async fn control(&self, command: Control) -> Result<(), Error> {
         self.metrics
-            .messages_sent
+            .broker
+            .sent
             .with_label_values(&["control", ""])
             .inc();
         self.engine.control.send(&command).await?;

@@ -93,6 +93,16 @@ struct Settings {
     ping_method: Option<String>,
 }
 
+impl Config {
+    /// Checks settings without using them.
+    ///
+    /// # Errors
+    /// As [`Policy::new`].
+    pub fn check(&self) -> Result<(), Error> {
+        Settings::new(self).map(|_unused| ())
+    }
+}
+
 impl Policy {
     /// A policy with these settings, asking `auth` for identities.
     ///
@@ -104,14 +114,6 @@ impl Policy {
             settings: RwLock::new(Arc::new(Settings::new(config)?)),
             pace: Pace::default(),
         })
-    }
-
-    /// Checks settings without using them.
-    ///
-    /// # Errors
-    /// As [`Policy::new`].
-    pub fn check(config: &Config) -> Result<(), Error> {
-        Settings::new(config).map(|_unused| ())
     }
 
     /// Takes other settings for every question from now on. Those of [`Authenticator::reload`] are apart.

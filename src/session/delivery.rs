@@ -36,10 +36,9 @@ impl Session {
             ChannelEvent::Publication(publication, epoch) => {
                 self.judge(now, delivery.key, publication, epoch)
             }
-            ChannelEvent::Join(_) => Ok(Step::Next),
             // One's own leave, of a subscription that was left a moment ago.
             ChannelEvent::Leave(info) if info.client == self.birth.client => Ok(Step::Known),
-            ChannelEvent::Leave(_) => Ok(Step::Next),
+            ChannelEvent::Join(_) | ChannelEvent::Leave(_) => Ok(Step::Next),
         };
         match verdict {
             Ok(Step::Known) => {}

@@ -113,7 +113,7 @@ impl Session {
             }
         }
         if let Some(next) = next {
-            self.subscribe_server_side(next, out);
+            self.subscribe_server_side(*next, out);
         }
     }
 

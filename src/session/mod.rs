@@ -15,6 +15,7 @@ mod effects;
 mod leave;
 mod recovery;
 mod refresh;
+mod server_side;
 mod subscribe;
 mod subscription;
 mod timers;
@@ -203,6 +204,7 @@ impl Session {
             return;
         }
         self.state = State::Closed;
+        let why = why.cut();
         let tells = !self.birth.close_carries_reason && self.version == Version::V2;
         if tells && why != Disconnect::CONNECTION_CLOSED && why.code >= 3000 {
             self.push(

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     model::{
-        Channel, ClientError, Disconnect, Now, Rejection, StreamPosition, SubscribeCommand,
-        SubscribeOptions, SubscriptionKey, Version,
+        Channel, ClientError, Disconnect, Now, Rejection, StreamPosition, SubscribeOptions,
+        SubscriptionKey, Version,
     },
     protocol::{
         Push, PushBody, ReplyBody, SubscribePush, SubscribeRequest, SubscribeResult,
@@ -151,7 +151,7 @@ impl Session {
         joining.asked = joining.asked.filter(|_| start.options.recoverable);
         let since = joining.asked.clone();
         subscription.state = Sub::Joining(joining);
-        subscription.options = Box::new(start.options);
+        *subscription.options = start.options;
         subscription.info = Arc::clone(&info);
         let channel = subscription.channel.clone();
         let options = (*subscription.options).clone();
@@ -328,82 +328,6 @@ impl Session {
         }
     }
 
-    /// The server API, or another node, subscribes this connection.
-    pub(crate) fn subscribe_server_side(
-        &mut self,
-        command: Box<SubscribeCommand>,
-        out: &mut Effects,
-    ) {
-        if !self.is_connected() {
-            return;
-        }
-        let SubscribeCommand {
-            channel,
-            options,
-            recover_since,
-        } = *command;
-        if self.table.len() >= self.config.channel_limit {
-            return self.close(Disconnect::CHANNEL_LIMIT, out);
-        }
-        let Some(old) = self.table.find(&channel) else {
-            let key = self.reserve(channel, Side::Server, Purpose::Push, Box::default());
-            return self.start_join(
-                key,
-                Start {
-                    options,
-                    position: recover_since,
-                },
-                out,
-            );
-        };
-        let Some(subscription) = self.table.get_mut(old) else {
-            return;
-        };
-        if !matches!(subscription.state, Sub::Live(_)) {
-            // It is on its way in or out: this one has its turn afterwards.
-            subscription.next = Some(Box::new(SubscribeCommand {
-                channel,
-                options,
-                recover_since,
-            }));
-            return;
-        }
-        self.replace(
-            old,
-            Start {
-                options,
-                position: recover_since,
-            },
-            out,
-        );
-    }
-
-    /// Subscribes anew in the same place: nobody sees a leave, and deliveries of the old generation are dropped.
-    fn replace(&mut self, old: SubscriptionKey, start: Start, out: &mut Effects) {
-        let key = self.table.renew(old);
-        let Some(subscription) = self.table.get_mut(key) else {
-            return;
-        };
-        let channel = subscription.channel.clone();
-        subscription.side = Side::Server;
-        subscription.state = Sub::Authorizing(Box::new(Joining {
-            purpose: Purpose::Push,
-            request: Box::default(),
-            asked: None,
-            joined: None,
-            held: Vec::new(),
-            held_bytes: 0,
-        }));
-        let leave = super::Leave {
-            channel,
-            key: old,
-            presence: false,
-            announce: None,
-        };
-        self.call(Call::Leave(leave), Pending::Nothing, out);
-        self.start_join(key, start, out);
-    }
-
     /// Ends a subscription whose end was asked for while it was joining.
     fn end_if_wanted(&mut self, key: SubscriptionKey, out: &mut Effects) {
         let Some(subscription) = self.table.get_mut(key) else {
@@ -414,7 +338,7 @@ impl Session {
             return self.stop_waiting();
         }
         if let Some(next) = subscription.next.take() {
-            self.subscribe_server_side(next, out);
+            self.subscribe_server_side(*next, out);
         }
     }
 

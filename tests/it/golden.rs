@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{free_ports, sdk_python};
+use crate::support::{Program, free_ports, sdk_python};
 
 /// Longest time for one recording.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -29,19 +29,41 @@ async fn the_client_protocol_is_as_recorded() {
     };
     let recording = Recording::open("client");
     let scenarios = recording.without_not_yet("scenarios.json", "scenarios");
-    let command = format!("{} --config {{config}}", env!("CARGO_BIN_EXE_centripetal"));
-    let (workers, port) = (WORKERS.to_string(), free_range(WORKERS).to_string());
+    let (different, output) = play(&program, &scenarios, WORKERS, ".*").await;
+    let unexpected = recording.unexpected(&different);
+    if unexpected.is_empty() {
+        return recording.settle(&different, &output);
+    }
+    // The recorder decides by silences of 200 ms. On a busy machine one may be too short: what differs counts when it
+    // differs again with nothing beside it.
+    let again = format!("^({})$", unexpected.join("|"));
+    let (confirmed, output) = play(&program, &scenarios, 1, &again).await;
+    let listed = different
+        .intersection(&recording.differing())
+        .cloned()
+        .collect();
+    recording.settle(&(&confirmed | &listed), &output);
+}
+
+/// Plays the scenarios whose name matches; returns those that differ, and what was printed.
+async fn play(
+    program: &Program,
+    scenarios: &str,
+    workers: usize,
+    only: &str,
+) -> (BTreeSet<String>, String) {
+    let server = format!("{} --config {{config}}", env!("CARGO_BIN_EXE_centripetal"));
+    let port = free_range(workers).to_string();
+    let workers = workers.to_string();
     let arguments = [
-        "--server",
-        &command,
-        "--check",
-        "--scenarios",
-        &scenarios,
-        "--workers",
-        &workers,
-        "--port-base",
-        &port,
+        ["--server", &server],
+        ["--scenarios", scenarios],
+        ["--workers", &workers],
+        ["--port-base", &port],
+        ["--only", only],
     ];
+    let mut arguments = arguments.concat();
+    arguments.push("--check");
     let output = program.run_alone(&arguments, LIMIT).await.text;
     assert!(output.contains(" scenarios, "), "{output}");
     // Differences are indented below the name of their scenario.
@@ -52,7 +74,7 @@ async fn the_client_protocol_is_as_recorded() {
         .filter_map(|line| line.split([':', ' ']).next())
         .map(str::to_owned)
         .collect();
-    recording.settle(&different, &output);
+    (different, output)
 }
 
 #[tokio::test]
@@ -146,10 +168,19 @@ impl Recording {
             .collect()
     }
 
+    /// Scenarios that are to differ.
+    fn differing(&self) -> BTreeSet<String> {
+        self.listed("differs.txt").into_keys().collect()
+    }
+
+    fn unexpected(&self, different: &BTreeSet<String>) -> Vec<String> {
+        different.difference(&self.differing()).cloned().collect()
+    }
+
     /// Fails when other scenarios differ than those that are to.
     fn settle(&self, different: &BTreeSet<String>, output: &str) {
-        let listed: BTreeSet<String> = self.listed("differs.txt").into_keys().collect();
-        let unexpected: Vec<&String> = different.difference(&listed).collect();
+        let unexpected = self.unexpected(different);
+        let listed = self.differing();
         let stale: Vec<&String> = listed.difference(different).collect();
         assert!(
             unexpected.is_empty() && stale.is_empty(),

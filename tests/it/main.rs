@@ -2,9 +2,31 @@
 #![expect(clippy::panic, reason = "helpers of tests fail their test")]
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod config;
+#[cfg(test)]
+mod connect;
 mod golden;
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod presence;
+#[cfg(test)]
+mod publish;
+#[cfg(test)]
+mod recovery;
 mod sdk;
+#[cfg(test)]
+mod server_api;
+#[cfg(test)]
+mod shutdown;
 mod smoke;
+#[cfg(test)]
+mod subscribe;
 mod support;
 mod vendored;
+#[cfg(test)]
+mod wire;

@@ -278,7 +278,7 @@ async fn a_certificate_stands_for_its_key() {
 fn refused(change: impl FnOnce(&mut TokenConfig)) -> Error {
     let mut config = config();
     change(&mut config.client.token);
-    Authenticator::check(&config).unwrap_err()
+    config.check().unwrap_err()
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn broken_addresses_stop_the_start() {
     let mut config = config();
     open_pattern(&mut config.client.token);
     config.client.token.insecure_skip_jwks_endpoint_safety_check = true;
-    assert!(Authenticator::check(&config).is_ok());
+    assert!(config.check().is_ok());
 }
 
 #[tokio::test]

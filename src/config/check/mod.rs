@@ -5,10 +5,7 @@
 
 use serde_json::Value;
 
-use crate::{
-    auth::{self, Authenticator},
-    policy::{self, Policy},
-};
+use crate::{auth::Config as AuthConfig, policy::Config as PolicyConfig};
 
 use super::{
     Config,
@@ -53,18 +50,18 @@ const MODULE_RULES: &[fn(&Config) -> Checked] = &[tokens, namespaces];
 
 /// Keys, patterns and key set templates of tokens, and the secrets of credentials.
 fn tokens(config: &Config) -> Checked {
-    let section: auth::Config = config
+    let section: AuthConfig = config
         .section("")
         .map_err(|error| Invalid::new(error.to_string()))?;
-    Authenticator::check(&section).map_err(|error| told(&error))
+    section.check().map_err(|error| told(&error))
 }
 
 /// Namespaces as the policy reads them.
 fn namespaces(config: &Config) -> Checked {
-    let section: policy::Config = config
+    let section: PolicyConfig = config
         .section("")
         .map_err(|error| Invalid::new(error.to_string()))?;
-    Policy::check(&section).map_err(|error| told(&error))
+    section.check().map_err(|error| told(&error))
 }
 
 /// An error with its causes, on one line.

@@ -68,6 +68,7 @@ table! {
     C data_field          text("hmac") "Member of the connect data that may hold them.";
     B disallow_anonymous  bool(false)  "Refuse the empty user.";
     C insecure_short_key  bool(false)  "Allow secrets under 16 bytes. For tests only.";
+    C tls_terminated_upstream bool(false) "TLS ends in front of this node: no warning about plain listeners.";
     B legacy              section(&[LEGACY]) "The plain form of older releases.";
 }
 

@@ -79,7 +79,7 @@ table! {
     PROMETHEUS:
     A enabled                          bool(false)      "Serve metrics for Prometheus." [flag];
     B handler_prefix                   text("/metrics") "Path of the endpoint.";
-    C instrument_http_handlers         bool(false)      "Count HTTP requests by handler." [missing];
+    C instrument_http_handlers         bool(false)      "Count HTTP requests by handler.";
     C recovered_publications_histogram bool(false)      "Add a histogram of recovered publications." [missing];
     C native_histograms                bool(false)      "Native histograms in place of summaries." [missing];
 }

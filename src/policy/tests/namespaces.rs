@@ -110,7 +110,7 @@ fn options_are_translated() {
 fn rules_between_options_stop_the_start() {
     let refused = |change: &dyn Fn(&mut ChannelOptionsConfig)| {
         let setup = Setup::new().with("open", |open| change(open));
-        match Policy::check(&setup.policy) {
+        match setup.policy.check() {
             Err(Error::Option { namespace, option }) if namespace == "open" => option,
             Err(Error::Pattern { .. }) => "channel_regex",
             other => panic!("{other:?}"),
@@ -175,7 +175,7 @@ fn names_of_namespaces_are_checked() {
                 ..NamespaceConfig::default()
             });
         }
-        Policy::check(&config)
+        config.check()
     };
     assert!(check(&["a-b", "A_b.9"]).is_ok());
     for wrong in ["", "a", "a:b", "a b", "é1"] {
@@ -192,7 +192,7 @@ fn the_personal_channel_needs_its_namespace() {
         personal.enabled = true;
         namespace.clone_into(&mut personal.personal_channel_namespace);
         personal.single_connection = single;
-        Policy::check(&setup.policy)
+        setup.policy.check()
     };
     assert!(check("open", true).is_ok());
     assert!(check("", false).is_ok());
@@ -254,5 +254,5 @@ fn settings_are_read_from_the_tree() {
     let config: Config = serde_json::from_value(tree).unwrap();
     assert_eq!(config.channel.namespaces[0].name, "chat");
     assert!(config.channel.namespaces[0].options.presence);
-    assert!(Policy::check(&config).is_ok());
+    assert!(config.check().is_ok());
 }

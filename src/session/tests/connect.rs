@@ -321,3 +321,16 @@ fn code_3000_is_never_told() {
     wire.run(out);
     assert!(wire.pushes().is_empty());
 }
+
+#[test]
+fn a_long_reason_is_cut_between_two_characters() {
+    let mut wire = Wire::connected(Version::V2);
+    let mut out = Effects::new();
+    let why = Disconnect {
+        code: 4000,
+        reason: "ü".repeat(100).into(),
+    };
+    wire.session.close(why, &mut out);
+    wire.run(out);
+    assert_eq!(wire.closed.unwrap().reason, "ü".repeat(61));
+}

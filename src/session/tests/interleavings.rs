@@ -55,21 +55,21 @@ struct World {
     /// History that a join has read and not yet given back.
     read: Option<Joined>,
     belief: Belief,
-    told: usize,
-    frames: usize,
 }
 
 impl World {
     fn new() -> Self {
+        let mut wire = Wire::connected_with(
+            Config {
+                queue_max_size: usize::MAX,
+                ..config()
+            },
+            Version::V2,
+            identified(),
+        );
+        wire.replies.clear();
         Self {
-            wire: Wire::connected_with(
-                Config {
-                    queue_max_size: usize::MAX,
-                    ..config()
-                },
-                Version::V2,
-                identified(),
-            ),
+            wire,
             top: position(0, "e0"),
             epochs: 0,
             retained: Vec::new(),
@@ -77,8 +77,6 @@ impl World {
             bus: std::collections::VecDeque::new(),
             read: None,
             belief: Belief::default(),
-            told: 1,
-            frames: 0,
         }
     }
 
@@ -152,7 +150,7 @@ impl World {
 
     /// Reads what the client was sent, in the order it was sent.
     fn observe(&mut self) -> Result<(), TestCaseError> {
-        for reply in self.wire.replies[self.told..].to_vec() {
+        for reply in std::mem::take(&mut self.wire.replies) {
             match reply.body {
                 ReplyBody::Subscribe(result) => self.subscribed(&result)?,
                 ReplyBody::Push(Push {
@@ -166,14 +164,12 @@ impl World {
                 other => prop_assert!(false, "unexpected {:?}", other),
             }
         }
-        self.told = self.wire.replies.len();
-        for frame in self.wire.frames[self.frames..].to_vec() {
+        for frame in std::mem::take(&mut self.wire.frames) {
             let offset: u64 = String::from_utf8_lossy(&frame)
                 .parse()
                 .expect("frames are offsets");
             self.saw(offset)?;
         }
-        self.frames = self.wire.frames.len();
         Ok(())
     }
 

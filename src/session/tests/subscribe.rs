@@ -274,8 +274,7 @@ fn a_subscription_of_the_server_is_pushed() {
         recover_since: None,
     };
     let mut out = Effects::new();
-    wire.session
-        .subscribe_server_side(Box::new(command), &mut out);
+    wire.session.subscribe_server_side(command, &mut out);
     wire.run(out);
     let key = wire.join_key();
     wire.answer(Outcome::Joined(Ok(Joined {
@@ -308,8 +307,7 @@ fn a_second_subscription_of_the_server_replaces_the_first_without_a_leave() {
         recover_since: None,
     };
     let mut out = Effects::new();
-    wire.session
-        .subscribe_server_side(Box::new(command), &mut out);
+    wire.session.subscribe_server_side(command, &mut out);
     wire.run(out);
     let Some((_, Call::Leave(leave))) = wire.calls.first() else {
         panic!("the old one stays in the hub")
@@ -340,8 +338,7 @@ fn a_subscription_of_the_server_above_the_limit_is_3505() {
         recover_since: None,
     };
     let mut out = Effects::new();
-    wire.session
-        .subscribe_server_side(Box::new(command), &mut out);
+    wire.session.subscribe_server_side(command, &mut out);
     wire.run(out);
     assert_eq!(wire.close_code(), Some(3505));
 }

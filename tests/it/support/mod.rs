@@ -4,4 +4,4 @@ mod program;
 mod server;
 
 pub(crate) use program::{Program, Running, sdk_go, sdk_javascript, sdk_python};
-pub(crate) use server::{Server, free_ports};
+pub(crate) use server::{Server, free_ports, http_client};

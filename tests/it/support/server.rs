@@ -4,6 +4,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -13,11 +14,20 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::{
     process::{Child, Command},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
+
+/// The settings, in the folder of a server.
+const CONFIG: &str = "config.json";
 
 /// How long a server may take to serve.
 const START: Duration = Duration::from_secs(30);
+
+/// How long a server may take to end.
+const END: Duration = Duration::from_secs(15);
+
+/// How long a call of the server API may take.
+const CALL: Duration = Duration::from_secs(10);
 
 /// Another test may have taken a port between its choice and the start.
 const ATTEMPTS: usize = 3;
@@ -76,7 +86,9 @@ impl Server {
         });
         lay_over(&mut config, settings);
         let folder = folder().map_err(|error| error.to_string())?;
-        let child = spawn(&folder.0, &config).map_err(|error| error.to_string())?;
+        let file = folder.0.join(CONFIG);
+        std::fs::write(file, config.to_string()).map_err(|error| error.to_string())?;
+        let child = spawn(&folder.0).map_err(|error| error.to_string())?;
         let mut server = Self {
             child,
             folder,
@@ -144,6 +156,42 @@ impl Server {
         format!("http://127.0.0.1:{}/api", self.http)
     }
 
+    /// Host and port of HTTP.
+    pub(crate) fn http_target(&self) -> String {
+        format!("127.0.0.1:{}", self.http)
+    }
+
+    /// Tells the server to stop, as the system does.
+    pub(crate) fn terminate(&self) {
+        let id = self.child.id().map(|id| id.to_string());
+        let told = id.map(|id| std::process::Command::new("kill").arg(id).status());
+        assert!(
+            told.is_some_and(|told| told.is_ok_and(|status| status.success())),
+            "the server cannot be told to stop"
+        );
+    }
+
+    /// Waits for the end and returns the exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        match timeout(END, self.child.wait()).await {
+            Ok(Ok(status)) => status.code(),
+            other => panic!("the server does not end: {other:?}\n{}", self.log()),
+        }
+    }
+
+    /// Starts again what has ended, on the same ports.
+    pub(crate) async fn restart(&mut self) {
+        let started = spawn(&self.folder.0).map(|child| self.child = child);
+        started.unwrap_or_else(|error| panic!("no restart: {error}"));
+        let ready = self.ready().await;
+        ready.unwrap_or_else(|problem| panic!("no restart: {problem}"));
+    }
+
+    /// It runs.
+    pub(crate) fn alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Host and port of the canonical stream.
     pub(crate) fn grpc_target(&self) -> String {
         format!("127.0.0.1:{}", self.grpc)
@@ -169,11 +217,16 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     })
 }
 
-fn http_client() -> reqwest::Client {
-    // The environment may name a proxy for the registries; the server is on this machine.
-    let builder = reqwest::Client::builder().no_proxy();
-    let client = builder.timeout(Duration::from_secs(10)).build();
-    client.unwrap_or_else(|error| panic!("no HTTP client: {error}"))
+/// Making a client is costly, so there is one. Its connections are not kept: they would belong to the runtime of one test.
+pub(crate) fn http_client() -> &'static reqwest::Client {
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        // The environment may name a proxy for the registries; the server is on this machine.
+        let builder = reqwest::Client::builder().no_proxy();
+        let builder = builder.pool_max_idle_per_host(0).timeout(CALL);
+        let client = builder.build();
+        client.unwrap_or_else(|error| panic!("no HTTP client: {error}"))
+    });
+    &CLIENT
 }
 
 fn folder() -> std::io::Result<Folder> {
@@ -183,10 +236,12 @@ fn folder() -> std::io::Result<Folder> {
     Ok(Folder(path))
 }
 
-fn spawn(folder: &Path, config: &Value) -> std::io::Result<Child> {
-    let file = folder.join("config.json");
-    std::fs::write(&file, config.to_string())?;
-    let log = std::fs::File::create(folder.join("log"))?;
+fn spawn(folder: &Path) -> std::io::Result<Child> {
+    let file = folder.join(CONFIG);
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("log"))?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_centripetal"));
     for (name, _) in std::env::vars_os() {
         // Settings of the tests, and of the person who runs them, are not the server's.

@@ -201,8 +201,7 @@ fn close(payload: &[u8]) -> Result<Incoming, Disconnect> {
         [_] => return Err(protocol_error("bad close frame")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
-    // The server API may ask for any code, even one that a client reports as a protocol error (server-api.md 8.5).
-    if matches!(code, 1004..=1006 | 1015 | 5000..) {
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(protocol_error("bad close code"));
     }
     if std::str::from_utf8(reason).is_err() {
@@ -261,7 +260,8 @@ pub(super) fn control(opcode: Control, payload: &[u8], out: &mut BytesMut) {
 /// A close frame, if WebSocket can carry the code; others, 5000 and above, cannot be told this way.
 pub(super) fn close_frame(code: u32, reason: &str) -> Option<Bytes> {
     let code = u16::try_from(code).ok()?;
-    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+    // The server API may ask for any code, even one that a client reports as a protocol error (server-api.md 8.5).
+    if matches!(code, 1004..=1006 | 1015 | 5000..) {
         return None;
     }
     let mut payload = BytesMut::with_capacity(2 + reason.len());

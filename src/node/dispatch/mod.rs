@@ -1,22 +1,19 @@
 //! Carries out the calls of a session against hooks, engine and hub. Here module errors become the codes clients see.
 
-use std::sync::Arc;
+mod questions;
 
-use bytes::Bytes;
+use std::sync::Arc;
 
 use super::{Error, Shared};
 use crate::{
     engine::{self, HistoryQuery},
-    hooks::{self, Read},
+    hooks,
     hub::{Mailbox, Subscriber},
     model::{
-        Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, Publication,
-        Rejection, StreamPosition, Target, UserId,
+        Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, Rejection,
+        StreamPosition, Target, UserId,
     },
-    protocol::{
-        ConnectRequest, HistoryResult, PresenceResult, PresenceStatsResult, ReplyBody,
-        SubscribeRequest,
-    },
+    protocol::{ConnectRequest, SubscribeRequest},
     session::{Call, Identified, Join, Joined, Leave, Outcome, Refreshed, SubRefreshed},
 };
 
@@ -88,78 +85,6 @@ impl Caller {
             }
             Call::Top(channel) => Outcome::Top(self.shared.top(&channel).await.ok()),
             question => Outcome::Reply(self.answer(question).await),
-        }
-    }
-
-    /// The calls that are one question and one reply.
-    async fn answer(&self, call: Call) -> Result<ReplyBody, Rejection> {
-        match call {
-            Call::Publish {
-                channel,
-                data,
-                kind,
-                subscribed,
-                info,
-            } => self
-                .publish(&channel, data, kind, (subscribed, info))
-                .await
-                .map(|()| ReplyBody::Publish),
-            Call::Presence {
-                channel,
-                subscribed,
-            } => {
-                self.allow_read(&channel, subscribed, Read::Presence)
-                    .await?;
-                let presence = self.shared.presence(&channel).await?;
-                Ok(ReplyBody::Presence(PresenceResult { presence }))
-            }
-            Call::PresenceStats {
-                channel,
-                subscribed,
-            } => {
-                self.allow_read(&channel, subscribed, Read::Presence)
-                    .await?;
-                let stats = self.shared.presence_stats(&channel).await?;
-                let int = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                let (num_clients, num_users) = (int(stats.clients), int(stats.users));
-                Ok(ReplyBody::PresenceStats(PresenceStatsResult {
-                    num_clients,
-                    num_users,
-                }))
-            }
-            Call::History {
-                channel,
-                subscribed,
-                limit,
-                since,
-                reverse,
-            } => {
-                self.allow_read(&channel, subscribed, Read::History).await?;
-                let query = HistoryQuery {
-                    since,
-                    limit: Some(limit),
-                    reverse,
-                    ..HistoryQuery::default()
-                };
-                let history = self.shared.history(&channel, query).await?;
-                let StreamPosition { offset, epoch } = history.position;
-                let epoch = epoch.as_str().to_owned();
-                Ok(ReplyBody::History(HistoryResult {
-                    publications: history.publications,
-                    epoch,
-                    offset,
-                }))
-            }
-            Call::Rpc { method, data } => self
-                .shared
-                .hooks
-                .rpc(&self.client, &method, data)
-                .await
-                .map(ReplyBody::Rpc),
-            other => {
-                tracing::error!(?other, "a call without reply was taken for a question");
-                Err(ClientError::INTERNAL.into())
-            }
         }
     }
 
@@ -357,50 +282,6 @@ impl Caller {
                 .await;
         }
         self.shared.interest.settle(&self.shared, &channel).await;
-    }
-
-    async fn publish(
-        &self,
-        channel: &Channel,
-        data: Bytes,
-        kind: i32,
-        (subscribed, info): (bool, Arc<ClientInfo>),
-    ) -> Result<(), Rejection> {
-        let options = self.shared.hooks.channel(channel)?;
-        Shared::check_format(&options, &data)?;
-        let data = self
-            .shared
-            .hooks
-            .publish(&self.client, channel, subscribed, data)
-            .await?;
-        if kind != 0 {
-            return Err(ClientError::NOT_AVAILABLE.into());
-        }
-        let publication = Publication {
-            data,
-            info: Some(info),
-            ..Publication::default()
-        };
-        let how = Shared::publish_options(&options);
-        self.shared
-            .publish(channel, publication, how)
-            .await
-            .map(|_| ())
-            .map_err(Rejection::from)
-    }
-
-    /// Namespace, name, feature, permission: in this order (tokens.md 8.2).
-    async fn allow_read(
-        &self,
-        channel: &Channel,
-        subscribed: bool,
-        what: Read,
-    ) -> Result<(), Rejection> {
-        self.shared.hooks.channel(channel)?;
-        self.shared
-            .hooks
-            .read(&self.client, channel, subscribed, what)
-            .await
     }
 
     async fn refresh(&self, token: &str) -> Result<Refreshed, Rejection> {

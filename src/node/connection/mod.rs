@@ -3,6 +3,9 @@
 //! The loop carries out effects, feeds commands while the session takes them, writes everything that is ready in one batch, and
 //! then waits. While a batch is being written nothing is read: the peer's own window is the backpressure.
 
+mod intake;
+mod outgoing;
+
 use std::{
     collections::VecDeque,
     future::poll_fn,
@@ -12,17 +15,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use futures_util::stream::{FuturesUnordered, Stream};
+use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Instrument as _;
 
+use self::outgoing::Outgoing;
 use super::{Close, Inbound, Link, LinkTraits, Shared, dispatch::Caller, report::Report};
 use crate::{
     hooks,
     hub::{Mail, Mailbox},
     model::{ClientId, Disconnect, Now, Peer},
-    protocol::{Commands, Decoder, Request, frame},
+    protocol::{Commands, Decoder, frame},
     session::{Birth, Call, CallId, Effect, Effects, Leave, Outcome, Session},
 };
 
@@ -64,18 +67,6 @@ struct Connection {
     leaving: Option<(Disconnect, Instant)>,
     /// A refused connection ends then.
     linger: Option<Instant>,
-}
-
-/// The batch that is being put together.
-struct Outgoing {
-    batch: Vec<Bytes>,
-    bytes: usize,
-    publications: u64,
-    publication_bytes: usize,
-    /// Bytes to give back to the mailbox when the batch is written.
-    taken: usize,
-    /// The link has bytes of its own to write.
-    flush: bool,
 }
 
 /// Serves one connection until it ends.
@@ -142,7 +133,11 @@ impl Connection {
         let timer = sleep_until(Instant::now());
         tokio::pin!(timer);
         loop {
-            poll_fn(|cx| Poll::Ready(self.advance(&mut link, cx))).await;
+            poll_fn(|cx| {
+                self.advance(&mut link, cx);
+                Poll::Ready(())
+            })
+            .await;
             if !self.write(&mut link).await {
                 break;
             }
@@ -235,134 +230,14 @@ impl Connection {
         }
     }
 
-    /// Takes the outcome of a call that has ended.
-    fn poll_call(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(calls) = &mut self.calls else {
-            return false;
-        };
-        match Pin::new(calls).poll_next(cx) {
-            Poll::Ready(Some((id, outcome))) => {
-                self.report.ended(&outcome);
-                self.session
-                    .completed(Shared::now(), id, outcome, &mut self.effects);
-                true
-            }
-            Poll::Ready(None) => {
-                self.calls = None;
-                false
-            }
-            Poll::Pending => false,
-        }
-    }
-
-    /// Takes what others left in the mailbox.
-    fn poll_mail(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.leaving.is_some() {
-            return false;
-        }
-        match self.mailbox.poll_take(cx, &mut self.inbox) {
-            Poll::Ready(Ok(())) => {
-                self.read_mail();
-                true
-            }
-            Poll::Ready(Err(why)) => {
-                self.leave_with(why);
-                false
-            }
-            Poll::Pending => false,
-        }
-    }
-
-    fn read_mail(&mut self) {
-        let now = Shared::now();
-        let mut inbox = std::mem::take(&mut self.inbox);
-        for mail in inbox.drain(..) {
-            self.outgoing.taken += mail.cost();
-            match mail {
-                Mail::Delivery(delivery) => self.session.delivery(now, delivery, &mut self.effects),
-                Mail::Subscribe(command) => self
-                    .session
-                    .subscribe_server_side(command, &mut self.effects),
-                Mail::Unsubscribe(channel, why) => {
-                    self.session
-                        .unsubscribe_server_side(now, &channel, why, &mut self.effects);
-                }
-                Mail::Refresh(refresh) => {
-                    self.session
-                        .refresh_server_side(now, *refresh, &mut self.effects)
-                }
-            }
-        }
-        // The queue's memory is reused, but a burst must not keep it.
-        if inbox.capacity() <= 64 {
-            self.inbox = inbox;
-        }
-    }
-
-    /// Somebody else decided the end: replies that are owed come first, except to a reader that is too slow.
-    fn leave_with(&mut self, why: Disconnect) {
-        let wait = if why == Disconnect::SLOW {
-            Duration::ZERO
-        } else {
-            OWED
-        };
-        self.leaving.get_or_insert((why, Instant::now() + wait));
-    }
-
-    /// Gives the session the next command of the present frame.
-    fn feed<L: Link>(&mut self, link: &mut L) -> bool {
-        if !self.session.ready() || self.leaving.is_some() {
-            return false;
-        }
-        let Some(commands) = &mut self.rest else {
-            return false;
-        };
-        let undecided = self.decoder.version().is_none();
-        let Some(next) = commands.next(&mut self.decoder) else {
-            self.rest = None;
-            return false;
-        };
-        if undecided && let Some(version) = self.decoder.version() {
-            self.session.decided(version);
-            link.decided(version);
-        }
-        match next {
-            Ok(command) => {
-                self.report.received(&command);
-                if let Request::Connect(connect) = &command.request {
-                    self.report.named(connect);
-                }
-                self.session
-                    .command(Shared::now(), command, &mut self.effects);
-            }
-            Err(_malformed) => self.malformed(),
-        }
-        true
-    }
-
-    /// A frame could not be decoded. gRPC says so by its status, the others by the close.
-    fn malformed(&mut self) {
-        self.rest = None;
-        if self.traits.framing == frame::Framing::None {
-            self.session
-                .abort(Disconnect::BAD_REQUEST, &mut self.effects);
-        } else {
-            self.session
-                .close(Disconnect::BAD_REQUEST, &mut self.effects);
-        }
-        self.carry_out();
-        if let Some(ending) = &mut self.ending {
-            ending.undecodable = true;
-        }
-    }
-
     /// Writes the batch; false when the link is broken or the end allows no more writing.
     async fn write<L: Link>(&mut self, link: &mut L) -> bool {
         let silent = |ending: &Ending| ending.disconnect == Disconnect::SLOW;
         if self.ending.as_ref().is_some_and(silent) {
             return false;
         }
-        self.report.published(&self.outgoing);
+        let (publications, bytes) = (self.outgoing.publications, self.outgoing.publication_bytes);
+        self.report.published(publications, bytes);
         if self.outgoing.is_empty() {
             self.settle_mailbox();
             return true;
@@ -423,27 +298,6 @@ impl Connection {
         [session, self.linger, leaving].into_iter().flatten().min()
     }
 
-    fn time_passed(&mut self) {
-        if self.linger.is_some_and(|at| at <= Instant::now()) {
-            return self
-                .session
-                .abort(Disconnect::CONNECTION_CLOSED, &mut self.effects);
-        }
-        self.session.expired(Shared::now(), &mut self.effects);
-    }
-
-    fn arrived(&mut self, inbound: Result<Inbound, Disconnect>) {
-        match inbound {
-            Ok(Inbound::Frame(_))
-                if self.linger.is_some() && self.traits.discards_after_refusal => {}
-            Ok(Inbound::Frame(frame)) => self.rest = Some(self.decoder.frame(frame)),
-            Ok(Inbound::Flush) => self.outgoing.flush = true,
-            // The transport itself could not make a frame of what came.
-            Err(why) if why == Disconnect::BAD_REQUEST => self.malformed(),
-            Err(why) => self.leave_with(why),
-        }
-    }
-
     /// Deregisters, tells the peer, and undoes the subscriptions while the transport closes.
     async fn finish<L: Link>(mut self, link: L) {
         let Ending {
@@ -480,59 +334,5 @@ impl Connection {
 async fn leave_all(caller: Caller, leaves: Vec<Leave>) {
     for leave in leaves {
         caller.leave(leave).await;
-    }
-}
-
-impl Outgoing {
-    const fn new() -> Self {
-        Self {
-            batch: Vec::new(),
-            bytes: 0,
-            publications: 0,
-            publication_bytes: 0,
-            taken: 0,
-            flush: false,
-        }
-    }
-
-    fn push(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.batch.push(frame);
-    }
-
-    fn push_publication(&mut self, frame: Bytes) {
-        self.publications += 1;
-        self.publication_bytes += frame.len();
-        self.push(frame);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.batch.is_empty() && !self.flush
-    }
-
-    /// The batch has left: gives the memory of a burst back.
-    fn reset(&mut self) {
-        self.batch.clear();
-        if self.batch.capacity() > 64 {
-            self.batch = Vec::new();
-        }
-        (
-            self.bytes,
-            self.publications,
-            self.publication_bytes,
-            self.flush,
-        ) = (0, 0, 0, false);
-    }
-}
-
-/// Publications of a batch, for the counters.
-pub(super) trait Published {
-    /// Number and bytes.
-    fn published(&self) -> (u64, usize);
-}
-
-impl Published for Outgoing {
-    fn published(&self) -> (u64, usize) {
-        (self.publications, self.publication_bytes)
     }
 }

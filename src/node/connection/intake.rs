@@ -1,0 +1,161 @@
+//! What comes in: outcomes of calls, mail from others, commands of the peer, time.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::stream::Stream;
+use tokio::time::Instant;
+
+use super::{Connection, Inbound, Link, OWED, Shared};
+use crate::{
+    hub::Mail,
+    model::Disconnect,
+    protocol::{Request, frame},
+};
+
+impl Connection {
+    /// Takes the outcome of a call that has ended.
+    pub(super) fn poll_call(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(calls) = &mut self.calls else {
+            return false;
+        };
+        match Pin::new(calls).poll_next(cx) {
+            Poll::Ready(Some((id, outcome))) => {
+                tracing::trace!(?outcome, "call ended");
+                self.session
+                    .completed(Shared::now(), id, outcome, &mut self.effects);
+                true
+            }
+            Poll::Ready(None) => {
+                self.calls = None;
+                false
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    /// Takes what others left in the mailbox.
+    pub(super) fn poll_mail(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.leaving.is_some() {
+            return false;
+        }
+        match self.mailbox.poll_take(cx, &mut self.inbox) {
+            Poll::Ready(Ok(())) => {
+                self.read_mail();
+                true
+            }
+            Poll::Ready(Err(why)) => {
+                self.leave_with(why);
+                false
+            }
+            Poll::Pending => false,
+        }
+    }
+
+    fn read_mail(&mut self) {
+        let now = Shared::now();
+        let mut inbox = std::mem::take(&mut self.inbox);
+        for mail in inbox.drain(..) {
+            self.outgoing.taken += mail.cost();
+            match mail {
+                Mail::Delivery(delivery) => self.session.delivery(now, delivery, &mut self.effects),
+                Mail::Subscribe(command) => self
+                    .session
+                    .subscribe_server_side(*command, &mut self.effects),
+                Mail::Unsubscribe(channel, why) => {
+                    self.session
+                        .unsubscribe_server_side(now, &channel, why, &mut self.effects);
+                }
+                Mail::Refresh(refresh) => {
+                    self.session
+                        .refresh_server_side(now, *refresh, &mut self.effects)
+                }
+            }
+        }
+        // The queue's memory is reused, but a burst must not keep it.
+        if inbox.capacity() <= 64 {
+            self.inbox = inbox;
+        }
+    }
+
+    /// Somebody else decided the end: replies that are owed come first, except to a reader that is too slow.
+    fn leave_with(&mut self, why: Disconnect) {
+        let wait = if why == Disconnect::SLOW {
+            Duration::ZERO
+        } else {
+            OWED
+        };
+        self.leaving.get_or_insert((why, Instant::now() + wait));
+    }
+
+    /// Gives the session the next command of the present frame.
+    pub(super) fn feed<L: Link>(&mut self, link: &mut L) -> bool {
+        if !self.session.ready() || self.leaving.is_some() {
+            return false;
+        }
+        let Some(commands) = &mut self.rest else {
+            return false;
+        };
+        let undecided = self.decoder.version().is_none();
+        let Some(next) = commands.next(&mut self.decoder) else {
+            self.rest = None;
+            return false;
+        };
+        if undecided && let Some(version) = self.decoder.version() {
+            self.session.decided(version);
+            link.decided(version);
+        }
+        match next {
+            Ok(command) => {
+                self.report.received(&command);
+                if let Request::Connect(connect) = &command.request {
+                    self.report.named(connect);
+                }
+                self.session
+                    .command(Shared::now(), command, &mut self.effects);
+            }
+            Err(_malformed) => self.malformed(),
+        }
+        true
+    }
+
+    /// A frame could not be decoded. gRPC says so by its status, the others by the close.
+    fn malformed(&mut self) {
+        self.rest = None;
+        if self.traits.framing == frame::Framing::None {
+            self.session
+                .abort(Disconnect::BAD_REQUEST, &mut self.effects);
+        } else {
+            self.session
+                .close(Disconnect::BAD_REQUEST, &mut self.effects);
+        }
+        self.carry_out();
+        if let Some(ending) = &mut self.ending {
+            ending.undecodable = true;
+        }
+    }
+
+    pub(super) fn time_passed(&mut self) {
+        if self.linger.is_some_and(|at| at <= Instant::now()) {
+            return self
+                .session
+                .abort(Disconnect::CONNECTION_CLOSED, &mut self.effects);
+        }
+        self.session.expired(Shared::now(), &mut self.effects);
+    }
+
+    pub(super) fn arrived(&mut self, inbound: Result<Inbound, Disconnect>) {
+        match inbound {
+            Ok(Inbound::Frame(_))
+                if self.linger.is_some() && self.traits.discards_after_refusal => {}
+            Ok(Inbound::Frame(frame)) => self.rest = Some(self.decoder.frame(frame)),
+            Ok(Inbound::Flush) => self.outgoing.flush = true,
+            // The transport itself could not make a frame of what came.
+            Err(why) if why == Disconnect::BAD_REQUEST => self.malformed(),
+            Err(why) => self.leave_with(why),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Commands that are one question and one reply: publish, presence, history, rpc (tokens.md 8.2).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Caller, Shared};
+use crate::{
+    engine::HistoryQuery,
+    hooks::Read,
+    model::{Channel, ClientError, ClientInfo, Publication, Rejection, StreamPosition},
+    protocol::{HistoryResult, PresenceResult, PresenceStatsResult, ReplyBody},
+    session::Call,
+};
+
+impl Caller {
+    /// The calls that are one question and one reply.
+    pub(super) async fn answer(&self, call: Call) -> Result<ReplyBody, Rejection> {
+        match call {
+            Call::Publish {
+                channel,
+                data,
+                kind,
+                subscribed,
+                info,
+            } => self
+                .publish(&channel, data, kind, (subscribed, info))
+                .await
+                .map(|()| ReplyBody::Publish),
+            Call::Presence {
+                channel,
+                subscribed,
+            } => {
+                self.allow_read(&channel, subscribed, Read::Presence)
+                    .await?;
+                let presence = self.shared.presence(&channel).await?;
+                Ok(ReplyBody::Presence(PresenceResult { presence }))
+            }
+            Call::PresenceStats {
+                channel,
+                subscribed,
+            } => self.presence_stats(&channel, subscribed).await,
+            Call::History {
+                channel,
+                subscribed,
+                limit,
+                since,
+                reverse,
+            } => {
+                let query = HistoryQuery {
+                    since,
+                    limit: Some(limit),
+                    reverse,
+                    ..HistoryQuery::default()
+                };
+                self.history(&channel, subscribed, query).await
+            }
+            Call::Rpc { method, data } => self
+                .shared
+                .hooks
+                .rpc(&self.client, &method, data)
+                .await
+                .map(ReplyBody::Rpc),
+            other => {
+                tracing::error!(?other, "a call without reply was taken for a question");
+                Err(ClientError::INTERNAL.into())
+            }
+        }
+    }
+
+    async fn presence_stats(
+        &self,
+        channel: &Channel,
+        subscribed: bool,
+    ) -> Result<ReplyBody, Rejection> {
+        self.allow_read(channel, subscribed, Read::Presence).await?;
+        let stats = self.shared.presence_stats(channel).await?;
+        let int = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Ok(ReplyBody::PresenceStats(PresenceStatsResult {
+            num_clients: int(stats.clients),
+            num_users: int(stats.users),
+        }))
+    }
+
+    async fn history(
+        &self,
+        channel: &Channel,
+        subscribed: bool,
+        query: HistoryQuery,
+    ) -> Result<ReplyBody, Rejection> {
+        self.allow_read(channel, subscribed, Read::History).await?;
+        let history = self.shared.history(channel, query).await?;
+        let StreamPosition { offset, epoch } = history.position;
+        Ok(ReplyBody::History(HistoryResult {
+            publications: history.publications,
+            epoch: epoch.as_str().to_owned(),
+            offset,
+        }))
+    }
+
+    async fn publish(
+        &self,
+        channel: &Channel,
+        data: Bytes,
+        kind: i32,
+        (subscribed, info): (bool, Arc<ClientInfo>),
+    ) -> Result<(), Rejection> {
+        let options = self.shared.hooks.channel(channel)?;
+        Shared::check_format(&options, &data)?;
+        let data = self
+            .shared
+            .hooks
+            .publish(&self.client, channel, subscribed, data)
+            .await?;
+        if kind != 0 {
+            return Err(ClientError::NOT_AVAILABLE.into());
+        }
+        let publication = Publication {
+            data,
+            info: Some(info),
+            ..Publication::default()
+        };
+        let how = Shared::publish_options(&options);
+        self.shared
+            .publish(channel, publication, how)
+            .await
+            .map(|_| ())
+            .map_err(Rejection::from)
+    }
+
+    /// Namespace, name, feature, permission: in this order (tokens.md 8.2).
+    async fn allow_read(
+        &self,
+        channel: &Channel,
+        subscribed: bool,
+        what: Read,
+    ) -> Result<(), Rejection> {
+        self.shared.hooks.channel(channel)?;
+        self.shared
+            .hooks
+            .read(&self.client, channel, subscribed, what)
+            .await
+    }
+}

@@ -1,0 +1,265 @@
+//! What listens where: the path table of the HTTP listeners and the services of the gRPC listeners (server-api.md 1).
+
+use axum::{Router, middleware::from_fn};
+use tonic::service::interceptor::InterceptedService;
+
+use super::{Built, NAMESPACE, OwnConfig};
+use crate::{
+    api,
+    auth::{
+        api_key::ApiKey,
+        interceptor::{ApiKeyGuard, CredentialsLayer, Options, Surface},
+    },
+    config::Config,
+    dev,
+    server::{
+        Error, GrpcListener, HttpListener,
+        endpoints::{self, Endpoint},
+        http::Paths,
+    },
+    transport::{
+        self,
+        grpc::{self, Communicate, Health},
+        websocket,
+    },
+};
+
+impl Built {
+    /// HMAC credentials are bearer values: without TLS everybody on the way can use them (tokens.md 9.6).
+    pub(super) fn warn_of_plain_listeners(
+        &self,
+        config: &Config,
+        own: &OwnConfig,
+    ) -> Result<(), Error> {
+        let upstream: bool = config.section("client.hmac_credentials.tls_terminated_upstream")?;
+        let hosts = [&config.http_server.address, grpc_host(config, own)];
+        if self.auth.reads_hmac() && !upstream && !hosts.iter().all(|host| is_loopback(host)) {
+            tracing::warn!(
+                key = "client.hmac_credentials.enabled",
+                "HMAC credentials on a listener without TLS; set tls_terminated_upstream if a proxy in front has it"
+            );
+        }
+        Ok(())
+    }
+
+    /// The external and the internal listener; one when both have the same address.
+    pub(super) fn http_listeners(
+        &self,
+        config: &Config,
+        own: &OwnConfig,
+        client: &transport::ClientConfig,
+        (health, page): (&Health, Option<Router>),
+    ) -> Result<Vec<HttpListener>, Error> {
+        let (mut external, mut internal) = (Paths::default(), Paths::default());
+        let websocket: websocket::Config = config.section("websocket")?;
+        if !websocket.disabled {
+            let prefix = websocket.handler_prefix.clone();
+            let router = self.websocket(&websocket, own, client)?;
+            external.exact("websocket", &prefix, router)?;
+        }
+        let separate = config.http_server.internal() != config.http_server.external();
+        let internal_paths = if separate {
+            &mut internal
+        } else {
+            &mut external
+        };
+        self.internal_handlers(config, own, internal_paths)?;
+        let api: api::http::HttpConfig = config.section("http_api")?;
+        if !api.disabled {
+            let outside = api.external || !separate;
+            let paths = if outside {
+                &mut external
+            } else {
+                &mut internal
+            };
+            let router = api::http::router(self.api.clone(), &api);
+            for path in api::http::paths(&api) {
+                paths.exact("api", &path, router.clone())?;
+            }
+        }
+        let init: Endpoint = config.section("init")?;
+        if init.enabled {
+            let router = endpoints::init(&self.limits, self.origins.clone());
+            external.exact("init", &init.handler_prefix, router)?;
+        }
+        if let Some(page) = page {
+            external.exact("dev", "/", page)?;
+            // Nothing of a development server may answer to the name of a website.
+            external.each(|router| router.layer(from_fn(dev::loopback_only)));
+        }
+        let shared = if own.grpc.shared {
+            Some(self.grpc_router(config, own, health)?)
+        } else {
+            None
+        };
+        let listener = |(host, port): (&str, u16), paths, grpc| HttpListener {
+            host: host.to_owned(),
+            port,
+            paths,
+            grpc,
+        };
+        let mut listeners = vec![listener(config.http_server.external(), external, shared)];
+        if separate {
+            listeners.push(listener(config.http_server.internal(), internal, None));
+        }
+        Ok(listeners)
+    }
+
+    fn websocket(
+        &self,
+        config: &websocket::Config,
+        own: &OwnConfig,
+        client: &transport::ClientConfig,
+    ) -> Result<Router, Error> {
+        if config.compression {
+            tracing::warn!(
+                key = "websocket.compression",
+                "permessage-deflate is not available yet, the extension is declined"
+            );
+        }
+        let endpoint = websocket::Endpoint::new(websocket::Parts {
+            serve: self.node.clone(),
+            config,
+            client,
+            origins: self.origins.clone(),
+            peers: self.peers.clone(),
+            tasks: self.tasks.clone(),
+            metrics: transport::Metrics::new(&self.registry, NAMESPACE)?,
+        });
+        let layer = CredentialsLayer::new(
+            self.auth.clone(),
+            Options {
+                surface: Surface::Http,
+                bearer: own.http.bearer,
+                required: false,
+            },
+        );
+        Ok(self.limits.guard(endpoint.into_router().layer(layer)))
+    }
+
+    /// Handlers for operators.
+    fn internal_handlers(
+        &self,
+        config: &Config,
+        own: &OwnConfig,
+        paths: &mut Paths,
+    ) -> Result<(), Error> {
+        let prometheus: Endpoint = config.section("prometheus")?;
+        if prometheus.enabled {
+            let router = endpoints::metrics(self.registry.clone());
+            paths.exact("prometheus", &prometheus.handler_prefix, router)?;
+        }
+        if config.health.enabled {
+            paths.exact("health", &config.health.handler_prefix, endpoints::health())?;
+        }
+        if own.readiness.enabled {
+            let router = endpoints::readiness(self.stopping.clone());
+            paths.exact("readiness", &own.readiness.handler_prefix, router)?;
+        }
+        Ok(())
+    }
+
+    /// The canonical stream's listener and that of the server API.
+    pub(super) fn grpc_listeners(
+        &self,
+        config: &Config,
+        own: &OwnConfig,
+        health: &Health,
+    ) -> Result<Vec<GrpcListener>, Error> {
+        let mut listeners = Vec::new();
+        if own.grpc.enabled {
+            listeners.push(GrpcListener {
+                name: "GRPC client service",
+                host: grpc_host(config, own).clone(),
+                port: own.grpc.port,
+                // A port nobody asked for must not stop a server that is dropped in place of another.
+                required: config.is_given("centripetal.grpc.port"),
+                router: self.grpc_router(config, own, health)?,
+            });
+        }
+        let api: api::grpc::GrpcConfig = config.section("grpc_api")?;
+        if api.enabled {
+            let open = api.key.is_empty() && !is_loopback(&api.address);
+            if open {
+                tracing::warn!("INSECURE gRPC API without key on an address that others reach");
+            }
+            listeners.push(GrpcListener {
+                name: "GRPC API service",
+                host: api.address.clone(),
+                port: api.port,
+                required: true,
+                router: self.api_router(&api)?,
+            });
+        }
+        Ok(listeners)
+    }
+
+    /// The server API over gRPC; reflection wants the same key.
+    fn api_router(&self, config: &api::grpc::GrpcConfig) -> Result<Router, Error> {
+        let service = api::grpc::service(self.api.clone(), config);
+        let mut routes = tonic::service::Routes::new(service);
+        if config.reflection {
+            let guard = ApiKeyGuard::new(ApiKey::new(&config.key));
+            routes = routes.add_service(InterceptedService::new(grpc::reflection()?, guard));
+        }
+        Ok(routes.into_axum_router().reset_fallback())
+    }
+
+    /// Everything that is served beside the canonical stream, and the stream itself.
+    fn grpc_router(
+        &self,
+        config: &Config,
+        own: &OwnConfig,
+        health: &Health,
+    ) -> Result<Router, Error> {
+        let websocket: websocket::Config = config.section("websocket")?;
+        let communicate = Communicate::new(
+            self.node.clone(),
+            &own.grpc,
+            websocket.write_timeout,
+            self.peers.clone(),
+            self.tasks.clone(),
+        );
+        let layer = CredentialsLayer::new(
+            self.auth.clone(),
+            Options {
+                surface: Surface::Grpc,
+                bearer: true,
+                required: own.grpc.require_credentials,
+            },
+        );
+        let mut more = None;
+        if own.grpc.api {
+            let api: api::grpc::GrpcConfig = config.section("grpc_api")?;
+            if api.key.is_empty() {
+                return Err(Error::ApiWithoutKey);
+            }
+            more = Some(self.api_router(&api::grpc::GrpcConfig {
+                reflection: false,
+                ..api
+            })?);
+        }
+        Ok(grpc::routes(grpc::Routes {
+            communicate: tower::Layer::layer(&layer, communicate),
+            health: health.clone(),
+            reflection: own.grpc.reflection,
+            more,
+        })?)
+    }
+}
+
+/// Where the canonical stream listens: beside HTTP unless told otherwise.
+fn grpc_host<'a>(config: &'a Config, own: &'a OwnConfig) -> &'a String {
+    if config.is_given("centripetal.grpc.address") {
+        &own.grpc.address
+    } else {
+        &config.http_server.address
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost"
+        || host
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+}

@@ -1,0 +1,252 @@
+//! A whole gateway out of one configuration: every module takes its own section, nothing is decided here.
+//!
+//! [`Gateway::build`] is a list of constructions in the order of dependence and opens the listeners last; nothing is
+//! served before [`Gateway::run`].
+
+mod listeners;
+
+use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use axum::Router;
+use prometheus::Registry;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Error, Outcome, Parts, Server, ShutdownConfig, Steps, Stop,
+    endpoints::Endpoint,
+    http,
+    limits::{self, ConnectionLimits},
+};
+use crate::{
+    api,
+    auth::{self, Authenticator},
+    config::Config,
+    engine::{self, memory::Memory},
+    node::{self, Node},
+    policy::{self, Policy},
+    transport::{
+        self, Origins, PeerRules, Tasks, TrustedProxies,
+        grpc::{self, Health},
+    },
+};
+
+/// Prefix of compatible metric names unless configured.
+const NAMESPACE: &str = "centrifugo";
+/// Events between the engine and the hub, a pump.
+const EVENT_QUEUE: usize = 4096;
+
+/// What the gateway itself reads of section `centripetal`.
+#[derive(Clone, Debug, Deserialize)]
+struct OwnConfig {
+    grpc: grpc::Config,
+    http: OwnHttpConfig,
+    readiness: Endpoint,
+    publish_timeout: Duration,
+    trusted_proxies: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct OwnHttpConfig {
+    bearer: bool,
+}
+
+/// Parts that serve requests, made from the configuration.
+struct Built {
+    node: Node,
+    auth: Authenticator,
+    policy: Arc<Policy>,
+    limits: Arc<ConnectionLimits>,
+    origins: Arc<Origins>,
+    peers: Arc<PeerRules>,
+    tasks: Tasks,
+    api: api::Api,
+    registry: Registry,
+    stopping: CancellationToken,
+}
+
+/// A gateway, bound and ready to run.
+#[derive(Debug)]
+pub struct Gateway {
+    server: Server,
+    node: Node,
+    reload: Reload,
+    shutdown: ShutdownConfig,
+    stopping: CancellationToken,
+}
+
+/// What a new configuration can change while the gateway runs (config.md 6).
+#[derive(Clone, Debug)]
+pub struct Reload {
+    node: Node,
+    auth: Authenticator,
+    policy: Arc<Policy>,
+    limits: Arc<ConnectionLimits>,
+}
+
+impl Reload {
+    /// Takes over what can change at run time. All of it is checked before anything is replaced.
+    ///
+    /// # Errors
+    /// What the new configuration breaks; the old one stays in force then.
+    pub fn apply(&self, config: &Config) -> Result<(), Error> {
+        let (auth, policy): (auth::Config, policy::Config) =
+            (config.section("")?, config.section("")?);
+        let limits: limits::Config = config.section("client")?;
+        let node: node::Config = config.section("")?;
+        auth.check()?;
+        policy.check()?;
+        self.auth.reload(&auth)?;
+        self.policy.reload(&policy)?;
+        self.limits.set(limits);
+        self.node.reload(&node);
+        Ok(())
+    }
+}
+
+/// What HTTP reads of the section `prometheus`.
+#[derive(Deserialize)]
+struct Instrument {
+    /// Requests are counted by handler.
+    instrument_http_handlers: bool,
+}
+
+impl Gateway {
+    /// Builds everything and opens the listeners. `page` is served under the root of the external listener.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the configuration, or a port that is taken.
+    pub async fn build(config: &Config, page: Option<Router>) -> Result<Self, Error> {
+        let own: OwnConfig = config.section("centripetal")?;
+        let client: transport::ClientConfig = config.section("client")?;
+        let Instrument {
+            instrument_http_handlers: counting,
+        } = config.section("prometheus")?;
+        let built = Built::new(config, &own, &client)?;
+        built.warn_of_plain_listeners(config, &own)?;
+        let health = Health::serving().await;
+        let parts = Parts {
+            http: built.http_listeners(config, &own, &client, (&health, page))?,
+            grpc: built.grpc_listeners(config, &own, &health)?,
+            grpc_config: &own.grpc,
+            client: &client,
+            health: health.clone(),
+            sessions: built.tasks.clone(),
+            metrics: http::Metrics::new(&built.registry, NAMESPACE, counting)?,
+        };
+        let server = Server::bind(parts).await?;
+        Ok(Self {
+            server,
+            reload: Reload {
+                node: built.node.clone(),
+                auth: built.auth,
+                policy: built.policy,
+                limits: built.limits,
+            },
+            node: built.node,
+            shutdown: config.section("shutdown")?,
+            stopping: built.stopping,
+        })
+    }
+
+    /// The handle that takes another configuration over.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
+    /// The node, for an embedder that publishes by itself.
+    #[must_use]
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The bound listeners.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Serves until told to stop, then ends everything within the grace period.
+    pub async fn run(self, stop: &Stop) -> Outcome {
+        let (draining, closing) = (self.node.clone(), self.node);
+        let stopping = self.stopping;
+        let steps = Steps {
+            sessions: Box::pin(async move {
+                stopping.cancel();
+                draining.drain().await;
+            }),
+            engine: Box::pin(async move { closing.close().await }),
+            telemetry: Box::pin(std::future::ready(())),
+        };
+        self.server.run(stop, self.shutdown, steps).await
+    }
+}
+
+impl Built {
+    fn new(
+        config: &Config,
+        own: &OwnConfig,
+        client: &transport::ClientConfig,
+    ) -> Result<Self, Error> {
+        let registry = Registry::new();
+        let auth = Authenticator::new(&config.section("")?, &registry)?;
+        let policy = Arc::new(Policy::new(&config.section("")?, auth.clone())?);
+        let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let (sender, events) = engine::event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
+        let node = Node::start(node::Parts {
+            config: node_config(config)?,
+            hooks: policy.clone(),
+            engine: Memory::new(sender).into_engine(),
+            events,
+            registry: registry.clone(),
+        })?;
+        let (stopping, counted) = (CancellationToken::new(), node.clone());
+        let limits =
+            ConnectionLimits::new(config.section("client")?, &registry, NAMESPACE, move || {
+                counted.connections()
+            })?;
+        let api = api::Api::new(
+            node.clone(),
+            config.section("centripetal.api")?,
+            api::Metrics::new(&registry, NAMESPACE)?,
+            stopping.clone(),
+        );
+        let user_header = Some(client.user_id_http_header.as_str()).filter(|name| !name.is_empty());
+        Ok(Self {
+            node,
+            auth,
+            policy,
+            limits: Arc::new(limits),
+            origins: Arc::new(Origins::new(&client.allowed_origins)?),
+            peers: Arc::new(PeerRules {
+                trusted: TrustedProxies::new(&own.trusted_proxies)?,
+                user_header: user_header.map(str::parse).transpose()?,
+                kept: Vec::new(),
+            }),
+            tasks: Tasks::default(),
+            api,
+            registry,
+            stopping,
+        })
+    }
+}
+
+/// The node's settings; a node without a name is called by its host and port.
+fn node_config(config: &Config) -> Result<node::Config, Error> {
+    let mut node: node::Config = config.section("")?;
+    if node.node.name.is_empty() {
+        let host = host_name().unwrap_or_else(|error| {
+            tracing::warn!(%error, "this host has no name");
+            "localhost".to_owned()
+        });
+        node.node.name = format!("{host}_{}", config.http_server.port);
+    }
+    Ok(node)
+}
+
+fn host_name() -> io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?
+        .trim()
+        .to_owned())
+}

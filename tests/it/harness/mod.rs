@@ -1,0 +1,40 @@
+//! Clients that speak the wire by themselves, one API over the three transports, and what behaviours need to look at a
+//! server from outside. Nothing here uses the crate's own client or schema, so that two opinions meet on the wire.
+
+mod client;
+mod grpc;
+mod outside;
+mod protobuf;
+mod schema;
+mod socket;
+
+pub(crate) use client::{Client, Close, Transport};
+pub(crate) use outside::{Bystander, Metric, eventually, now, server};
+pub(crate) use protobuf::{HEX, delimited, unhex, varint};
+pub(crate) use socket::{Offer, TcpSocket};
+
+/// Turns behaviours, `async fn name(on: Transport)`, into one test for every transport.
+macro_rules! on_every_transport {
+    ($($behaviour:ident),+ $(,)?) => {$(
+        mod $behaviour {
+            use crate::harness::Transport;
+
+            #[tokio::test]
+            async fn grpc() {
+                Box::pin(super::$behaviour(Transport::Grpc)).await;
+            }
+
+            #[tokio::test]
+            async fn websocket_json() {
+                Box::pin(super::$behaviour(Transport::Json)).await;
+            }
+
+            #[tokio::test]
+            async fn websocket_protobuf() {
+                Box::pin(super::$behaviour(Transport::Protobuf)).await;
+            }
+        }
+    )+};
+}
+
+pub(crate) use on_every_transport;
