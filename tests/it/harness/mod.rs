@@ -11,7 +11,7 @@ mod socket;
 pub(crate) use client::{Client, Close, Transport};
 pub(crate) use outside::{Bystander, Metric, eventually, now, server};
 pub(crate) use protobuf::{HEX, delimited, unhex, varint};
-pub(crate) use socket::{Offer, TcpSocket};
+pub(crate) use socket::Offer;
 
 /// Turns behaviours, `async fn name(on: Transport)`, into one test for every transport.
 macro_rules! on_every_transport {
