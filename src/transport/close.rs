@@ -1,30 +1,14 @@
 //! The words of a close, as each generation wants them (client-protocol.md 1.11, 6.2). Pure text, no transport.
 
-use crate::model::{Disconnect, Version};
+use crate::{
+    model::{Disconnect, Version},
+    protocol::frame,
+};
 
-/// Longest reason a WebSocket control frame carries beside the code.
-const LONGEST: usize = 123;
-
-/// Reason text of a close frame: plain for V2, a JSON object for V1; never longer than a control frame allows.
-/// Codes of WebSocket itself (below 3000) are plain for everybody.
+/// Reason text of a close frame. Codes of WebSocket itself (below 3000) are plain for everybody.
 pub(super) fn reason(version: Version, disconnect: &Disconnect) -> String {
-    if version == Version::V2 || disconnect.code < 3000 {
-        return cut(&disconnect.reason, LONGEST).to_owned();
-    }
-    let mut inner = &*disconnect.reason;
-    loop {
-        let text = format!(
-            r#"{{"reason":{},"reconnect":{}}}"#,
-            quoted(inner, false),
-            disconnect.reconnect()
-        );
-        if text.len() <= LONGEST {
-            return text;
-        }
-        // An escape is at most six bytes long, so this never cuts more than needed.
-        let excess = (text.len() - LONGEST).div_ceil(6);
-        inner = cut(inner, inner.len().saturating_sub(excess));
-    }
+    let own = disconnect.code >= 3000;
+    frame::close_reason(if own { version } else { Version::V2 }, disconnect)
 }
 
 /// Value of the gRPC trailer `disconnect`: JSON of printable ASCII, since metadata knows nothing else.
@@ -32,18 +16,13 @@ pub(super) fn trailer(disconnect: &Disconnect) -> String {
     format!(
         r#"{{"code":{},"reason":{},"reconnect":{}}}"#,
         disconnect.code,
-        quoted(cut(&disconnect.reason, LONGEST), true),
+        quoted(&disconnect.clone().cut().reason),
         disconnect.reconnect()
     )
 }
 
-/// The longest beginning of at most `length` bytes that ends between two characters.
-fn cut(text: &str, length: usize) -> &str {
-    &text[..text.floor_char_boundary(length)]
-}
-
-/// A JSON string, escaped as client-protocol.md 2.1 says; with `ascii` everything else is escaped, too.
-fn quoted(text: &str, ascii: bool) -> String {
+/// A JSON string of ASCII alone, otherwise escaped as client-protocol.md 2.1 says.
+fn quoted(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');
     for c in text.chars() {
@@ -53,10 +32,10 @@ fn quoted(text: &str, ascii: bool) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' | '\u{7f}' => {
+            '<' | '>' | '&' | '\0'..='\u{1f}' | '\u{7f}' => {
                 escape(c, &mut out);
             }
-            c if ascii && !c.is_ascii() => escape(c, &mut out),
+            c if !c.is_ascii() => escape(c, &mut out),
             c => out.push(c),
         }
     }
