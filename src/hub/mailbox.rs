@@ -112,6 +112,11 @@ impl Mailbox {
         self.waker.wake();
     }
 
+    /// True once the budget was broken.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.state.lock().closed == Some(Disconnect::SLOW)
+    }
+
     /// Takes everything queued into the empty `into`, or learns the reason to close once the queue is empty.
     /// The bytes taken count until [`Mailbox::written`].
     pub(crate) fn poll_take(

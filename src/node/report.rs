@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     model::Disconnect,
-    protocol::{Command, ConnectRequest, Reply, ReplyBody},
+    protocol::{Command, ConnectRequest, Reply, ReplyBody, SubscribeResult},
     session::Session,
 };
 
@@ -104,7 +104,7 @@ impl Report {
         self.frames.sent(kind, 1, bytes);
         match &reply.body {
             ReplyBody::Error(error) => self.refused(kind, error, session),
-            ReplyBody::Connect(_) => {
+            ReplyBody::Connect(result) => {
                 self.accepted = true;
                 let labels = [self.transport, "", self.client_name, self.client_version];
                 self.shared
@@ -119,22 +119,10 @@ impl Report {
                     .inflight
                     .with_label_values(&labels)
                     .inc();
+                result.subs.values().for_each(|sub| self.recovery(sub));
                 tracing::debug!(user = %session.user(), "client authenticated");
             }
-            ReplyBody::Subscribe(result) if result.was_recovering => {
-                let yes = |flag: bool| if flag { "yes" } else { "no" };
-                let labels = [
-                    yes(result.recovered),
-                    "",
-                    yes(!result.publications.is_empty()),
-                ];
-                self.shared
-                    .metrics
-                    .clients
-                    .recover
-                    .with_label_values(&labels)
-                    .inc();
-            }
+            ReplyBody::Subscribe(result) => self.recovery(result),
             ReplyBody::Push(push) => {
                 if let crate::protocol::PushBody::Unsubscribe(why) = &push.body {
                     self.shared
@@ -147,6 +135,22 @@ impl Report {
             }
             _ => {}
         }
+    }
+
+    /// Counts a recovery that was asked for, by whichever way the subscription was made.
+    fn recovery(&self, result: &SubscribeResult) {
+        if !result.was_recovering {
+            return;
+        }
+        let yes = |flag: bool| if flag { "yes" } else { "no" };
+        let missed = yes(!result.publications.is_empty());
+        let labels = [yes(result.recovered), "", missed];
+        self.shared
+            .metrics
+            .clients
+            .recover
+            .with_label_values(&labels)
+            .inc();
     }
 
     fn refused(&self, kind: usize, error: &crate::model::ClientError, session: &Session) {

@@ -30,6 +30,7 @@ on_every_transport!(
     impatience_and_silence_are_counted,
     payloads_that_are_no_json,
     headers_without_end,
+    who_does_not_read_is_sent_away,
 );
 
 /// A server under attack, and somebody who must not notice.
@@ -437,6 +438,34 @@ async fn headers_without_end(on: Transport) {
         };
         assert_eq!(offer.refused(&scene.server).await, 431);
     }
+    scene.unharmed().await;
+}
+
+async fn who_does_not_read_is_sent_away(on: Transport) {
+    let settings = json!({
+        "client": {"queue_max_size": 1_000_000},
+        "channel": {"without_namespace": {"allow_subscribe_for_client": true}},
+    });
+    let mut scene = Scene::with(settings).await;
+    let mut lazy = on.user(&scene.server, "lazy").await;
+    let mut eager = on.user(&scene.server, "eager").await;
+    for client in [&mut lazy, &mut eager] {
+        client.subscribe(json!({"channel": "news"})).await;
+    }
+    let data = json!("x".repeat(250_000));
+    let slow = scene.disconnects(3008).await;
+    // What the system and the transport buffer comes on top.
+    for n in 0.. {
+        assert!(n < 400, "100 MB for somebody who does not read");
+        scene.server.publish("news", &data).await;
+        assert_eq!(eager.push().await["pub"]["data"], data);
+        if n % 5 == 4 && slow.value().await > slow.before {
+            break;
+        }
+    }
+    drop(slow);
+    let end = lazy.close().await;
+    assert!([0, 3008].contains(&end.code), "{end:?}");
     scene.unharmed().await;
 }
 

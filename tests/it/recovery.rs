@@ -150,8 +150,11 @@ async fn server_side_subscriptions_recover_at_connect(on: Transport) {
     let positions = json!({"x": {"recover": true, "offset": 3, "epoch": epoch},
         "foreign": {"recover": true, "offset": 3, "epoch": epoch}});
     let request = json!({"token": Server::token(&claims), "subs": positions});
+    let name = "centrifugo_client_recover";
+    let counted = Metric::of(&server, name, &[("recovered", "yes")]).await;
     let mut client = on.open(&server).await;
     let result = client.connect(request).await;
+    counted.increased().await;
     let subs = result["subs"].as_object().unwrap();
     assert_eq!(
         subs.len(),
@@ -180,6 +183,11 @@ async fn a_stream_that_begins_anew_is_told(on: Transport) {
     assert_eq!(result["epoch"], epoch);
     let token = Server::token(&json!({"sub": "bob", "channels": ["brief:x"]}));
     let mut other = on.connect(&server, json!({"token": token})).await;
+    let mut older = on.open(&server).await;
+    let token = Server::token(&json!({"sub": "dave"}));
+    older.call(json!({"params": {"token": token}})).await;
+    let request = json!({"method": 1, "params": {"channel": "brief:x"}});
+    assert_eq!(older.call(request).await["result"]["epoch"], epoch);
     // Looking at the stream would keep it, so the end of a connection tells that it is forgotten.
     let token = Server::token(&json!({"sub": "carol", "exp": now() + 3}));
     let mut clock = on.connect(&server, json!({"token": token})).await;
@@ -191,6 +199,7 @@ async fn a_stream_that_begins_anew_is_told(on: Transport) {
     let push = json!({"channel": "brief:x", "unsubscribe": told});
     assert_eq!(client.push().await, push);
     other.closed(3010, "insufficient state").await;
+    assert_eq!(older.close().await.code, 3010);
     counted.increased().await;
     let (_, result) = recover(&mut client, "brief:x", 3, &epoch).await;
     assert_eq!(result.get("recovered"), None);

@@ -218,75 +218,60 @@ async fn payloads_are_untouched(on: Transport) {
     assert_eq!(publications.len(), PAYLOADS.len());
 }
 
-/// What a session says to a script, with what differs by chance left out.
+/// Commands in their order, each behind the number of pushes it brings.
+const SCRIPT: &str = r#"
+0 {"connect": {"token": "TOKEN", "data": {"a": 1}, "subs": {"server": {}}}}
+1 {"subscribe": {"channel": "news", "recoverable": true, "join_leave": true}}
+0 {"subscribe": {"channel": "news"}}
+0 {"subscribe": {"channel": "$private"}}
+1 {"publish": {"channel": "news", "data": {"text": "ä<>", "n": [1, 2.5, null]}}}
+0 {"publish": {"channel": "unknown:x", "data": 1}}
+1 {"publish": {"channel": "server", "data": "to the server side"}}
+0 {"presence": {"channel": "news"}}
+0 {"presence_stats": {"channel": "news"}}
+0 {"history": {"channel": "news", "limit": 10}}
+0 {"history": {"channel": "empty", "limit": 10}}
+0 {"history": {"channel": "news", "limit": 1, "since": {"offset": 0, "epoch": "x"}}}
+0 {"rpc": {"method": "m", "data": {}}}
+0 {"refresh": {"token": "TOKEN"}}
+0 {"sub_refresh": {"channel": "other", "token": "x"}}
+0 {"unsubscribe": {"channel": "news"}}
+0 {"subscribe": {"channel": "news", "recover": true, "offset": 0}}
+0 {"subscribe": {"channel": "fresh", "recover": true, "offset": 7, "epoch": "x"}}
+"#;
+
+/// Calls of the server API, each of which brings one push.
+const CALLS: [(&str, &str); 4] = [
+    (
+        "publish",
+        r#"{"channel": "news", "data": {"x": 1}, "tags": {"k": "v"}}"#,
+    ),
+    ("unsubscribe", r#"{"channel": "news", "user": "alice"}"#),
+    (
+        "subscribe",
+        r#"{"channel": "more", "user": "alice", "data": [1]}"#,
+    ),
+    ("refresh", r#"{"user": "alice"}"#),
+];
+
+/// What a session says to the script, with what differs by chance left out.
 async fn transcript(on: Transport) -> Vec<Value> {
     let server = server(settings()).await;
     let token = Server::token(&json!({"sub": "alice", "info": {"name": "Alice"}}));
+    let script = SCRIPT.replace("TOKEN", &token);
     let mut client = on.open(&server).await;
-    let channel = json!({"channel": "news"});
     let mut seen = Vec::new();
-    for (request, pushes) in [
-        (
-            json!({"connect": {"token": token, "data": {"a": 1}, "subs": {"server": {}}}}),
-            0,
-        ),
-        (
-            json!({"subscribe": {"channel": "news", "recoverable": true, "join_leave": true}}),
-            1,
-        ),
-        (json!({"subscribe": channel}), 0),
-        (json!({"subscribe": {"channel": "$private"}}), 0),
-        (
-            json!({"publish": {"channel": "news", "data": {"text": "ä<>", "n": [1, 2.5, null]}}}),
-            1,
-        ),
-        (json!({"publish": {"channel": "unknown:x", "data": 1}}), 0),
-        (
-            json!({"publish": {"channel": "server", "data": "to the server side"}}),
-            1,
-        ),
-        (json!({"presence": channel}), 0),
-        (json!({"presence_stats": channel}), 0),
-        (json!({"history": {"channel": "news", "limit": 10}}), 0),
-        (json!({"history": {"channel": "empty", "limit": 10}}), 0),
-        (
-            json!({"history": {"channel": "news", "limit": 1, "since": {"offset": 0, "epoch": "x"}}}),
-            0,
-        ),
-        (json!({"rpc": {"method": "m", "data": {}}}), 0),
-        (json!({"refresh": {"token": token}}), 0),
-        (
-            json!({"sub_refresh": {"channel": "other", "token": "x"}}),
-            0,
-        ),
-        (json!({"unsubscribe": channel}), 0),
-        (
-            json!({"subscribe": {"channel": "news", "recover": true, "offset": 0}}),
-            0,
-        ),
-        (
-            json!({"subscribe": {"channel": "fresh", "recover": true, "offset": 7, "epoch": "x"}}),
-            0,
-        ),
-    ] {
-        seen.push(client.call(request).await);
-        for _ in 0..pushes {
+    for line in script.trim().lines() {
+        let (pushes, request) = line.split_once(' ').unwrap();
+        seen.push(client.call(serde_json::from_str(request).unwrap()).await);
+        for _ in 0..pushes.parse().unwrap() {
             seen.push(client.next().await);
         }
     }
-    for (method, params) in [
-        (
-            "publish",
-            json!({"channel": "news", "data": {"x": 1}, "tags": {"k": "v"}}),
-        ),
-        ("unsubscribe", json!({"channel": "news", "user": "alice"})),
-        (
-            "subscribe",
-            json!({"channel": "more", "user": "alice", "data": [1]}),
-        ),
-        ("refresh", json!({"user": "alice"})),
-    ] {
-        server.api(method, &params).await;
+    for (method, params) in CALLS {
+        server
+            .api(method, &serde_json::from_str(params).unwrap())
+            .await;
         seen.push(client.next().await);
     }
     client.request(json!({"send": {"data": 1}})).await;

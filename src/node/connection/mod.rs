@@ -246,6 +246,12 @@ impl Connection {
         self.outgoing.reset();
         self.settle_mailbox();
         if let Err(why) = sent {
+            // Who takes nothing while the queue runs over reads too slowly, and that is what operators look for.
+            let why = if self.mailbox.overflowed() {
+                Disconnect::SLOW
+            } else {
+                why
+            };
             self.session.abort(why.clone(), &mut self.effects);
             self.carry_out();
             self.ending = Some(Ending {

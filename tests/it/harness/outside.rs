@@ -68,7 +68,8 @@ impl<'a> Metric<'a> {
         eventually(&what, || async { self.value().await > self.before }).await;
     }
 
-    async fn value(&self) -> f64 {
+    /// What it is.
+    pub(crate) async fn value(&self) -> f64 {
         let text = self.server.get("/metrics").await.1;
         let series = text.lines().filter_map(|line| {
             let (series, value) = line.rsplit_once(' ')?;
