@@ -36,7 +36,7 @@ fn token(user: &str, seconds: i64) -> Value {
 }
 
 async fn a_token_connects(on: Transport) {
-    let server = server(json!({})).await;
+    let server = Server::start(json!({})).await;
     let mut client = on.open(&server).await;
     let token = Server::token(&json!({"sub": "alice"}));
     let result = client.connect(json!({"token": token, "name": "it"})).await;

@@ -181,7 +181,7 @@ async fn a_subscription_of_the_backend_expires(on: Transport) {
         json!({"expired_sub_close_delay": "100ms", "presence_update_interval": "200ms"});
     let server = server(settings).await;
     let mut client = on.user(&server, "alice").await;
-    let params = json!({"channel": "news", "user": "alice", "expire_at": now() + 1});
+    let params = json!({"channel": "news", "user": "alice", "expire_at": now() + 2});
     server.api("subscribe", &params).await;
     assert_eq!(client.push().await["channel"], "news");
     client.closed(3006, "subscription expired").await;

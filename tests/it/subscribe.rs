@@ -420,7 +420,7 @@ async fn a_subscription_expires(on: Transport) {
     settings["client"]["presence_update_interval"] = json!("200ms");
     let server = server(settings).await;
     let mut client = on.user(&server, "alice").await;
-    private(&mut client, 1).await;
+    private(&mut client, 2).await;
     let told = json!({"code": 2501, "reason": "subscription expired"});
     let push = json!({"channel": "$news", "unsubscribe": told});
     assert_eq!(client.push().await, push);

@@ -41,7 +41,7 @@ async fn the_smallest_connects(on: Transport) {
     let reply = newer.next().await;
     assert_eq!(
         (&reply["id"], &reply["connect"]["ping"]),
-        (&json!(1), &json!(25)),
+        (&json!(1), &json!(300)),
         "{reply}"
     );
     let mut older = on.open(&server).await;

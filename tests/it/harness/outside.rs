@@ -12,9 +12,13 @@ use crate::support::{Server, http_client};
 /// How long a counter may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts a server that shows its metrics, with these settings.
+/// Starts a server that shows its metrics and does not ping in the middle of a test, with these settings.
 pub(crate) async fn server(mut settings: Value) -> Server {
     settings["prometheus"]["enabled"] = json!(true);
+    let ping = &mut settings["client"]["ping_interval"];
+    if ping.is_null() {
+        *ping = json!("300s");
+    }
     Server::start(settings).await
 }
 
