@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::{Command, Context, Failure, block_on, health, pubsub};
+use super::{Command, Context, Failure, block_on, config_argument, health, pubsub};
 use crate::config::{self, Sources};
 
 pub(super) const SUB: Command = Command {
@@ -25,7 +25,7 @@ pub(super) const PUB: Command = Command {
 };
 
 pub(super) const HEALTHCHECK: Command = Command {
-    arguments: health::command,
+    arguments: || health::command().arg(config_argument()),
     run: |arguments, context| {
         let endpoint = endpoint(arguments, context)?;
         let wanted = health::HealthArgs::from_matches(arguments);

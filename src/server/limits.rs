@@ -1,6 +1,6 @@
 //! Limits on new connections (server-api.md 15.2): how many there may be, and how many may come in a second.
 //!
-//! Comes before everything else, so a refusal has an empty body and no CORS headers.
+//! Comes before everything else, so a refusal over HTTP has an empty body and no CORS headers; over gRPC it is UNAVAILABLE.
 
 use std::{
     fmt,
@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -18,11 +19,14 @@ use axum::{
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use parking_lot::Mutex;
 use prometheus::{IntCounter, Opts, Registry};
 use serde::Deserialize;
 use tokio::time::Instant;
+use tonic::{Status, server::NamedService};
+use tower::Service;
 
 /// Pause between two warnings about the limit.
 const QUIET: Duration = Duration::from_secs(3);
@@ -146,6 +150,48 @@ impl ConnectionLimits {
             drop(state);
             tracing::warn!(limit, "node connection limit reached");
         }
+    }
+}
+
+/// A gRPC service with the limits in front: a call above them is UNAVAILABLE.
+#[derive(Clone, Debug)]
+pub struct Limited<S> {
+    inner: S,
+    limits: Arc<ConnectionLimits>,
+}
+
+impl<S> Limited<S> {
+    /// Puts the limits in front of a service.
+    pub fn new(inner: S, limits: Arc<ConnectionLimits>) -> Self {
+        Self { inner, limits }
+    }
+}
+
+impl<S: NamedService> NamedService for Limited<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S, B, R> Service<http::Request<B>> for Limited<S>
+where
+    S: Service<http::Request<B>, Response = http::Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    R: Default + Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        if self.limits.admit() {
+            return Box::pin(self.inner.call(request));
+        }
+        let refusal = Status::unavailable("too many connections").into_http();
+        Box::pin(std::future::ready(Ok(refusal)))
     }
 }
 

@@ -60,6 +60,9 @@ pub enum Error {
     /// The configuration does not fit a module.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// An option switches on what this version does not have.
+    #[error(transparent)]
+    Missing(#[from] config::Invalid),
     /// Keys, patterns or secrets of tokens are wrong.
     #[error(transparent)]
     Auth(#[from] auth::Error),

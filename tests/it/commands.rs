@@ -126,3 +126,41 @@ async fn pub_tells_the_number_and_what_to_do() {
         "{told}"
     );
 }
+
+#[tokio::test]
+async fn healthcheck_asks_the_configured_address() {
+    let server = Server::start(json!({"health": {"enabled": true}})).await;
+    let ask = |enabled: &'static str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_centripetal"));
+        command
+            .arg("healthcheck")
+            .env("CENTRIPETAL_HEALTH_ENABLED", enabled)
+            .current_dir(server.folder());
+        async move {
+            let ended = command.output().await.unwrap();
+            let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+            (ended.status.code(), told)
+        }
+    };
+    assert_eq!(ask("true").await.0, Some(0));
+    let (code, told) = ask("false").await;
+    assert_eq!(code, Some(1));
+    assert!(told.contains("health.enabled"), "{told}");
+}
+
+#[tokio::test]
+async fn a_full_node_refuses_streams_as_well() {
+    let settings = json!({"client": {"insecure": true, "connection_limit": 1}});
+    let server = Server::start(settings).await;
+    let url = format!("grpc://{}", server.grpc_target());
+    let mut sub = Sub::start(&url);
+    sub.subscribed().await;
+    let ended = Command::new(env!("CARGO_BIN_EXE_centripetal"))
+        .args(["pub", "news", "1", "--url", &url])
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert!(told.contains("too many connections"), "{told}");
+}

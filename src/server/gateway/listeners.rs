@@ -2,6 +2,7 @@
 
 use axum::{Router, middleware::from_fn};
 use tonic::service::interceptor::InterceptedService;
+use tower::Layer as _;
 
 use super::{Built, NAMESPACE, OwnConfig};
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
         Error, GrpcListener, HttpListener,
         endpoints::{self, Endpoint},
         http::Paths,
+        limits::Limited,
     },
     transport::{
         self,
@@ -240,7 +242,7 @@ impl Built {
             })?);
         }
         Ok(grpc::routes(grpc::Routes {
-            communicate: tower::Layer::layer(&layer, communicate),
+            communicate: Limited::new(layer.layer(communicate), self.limits.clone()),
             health: health.clone(),
             reflection: own.grpc.reflection,
             more,

@@ -117,6 +117,7 @@ impl Gateway {
     /// # Errors
     /// Whatever is wrong with the configuration, or a port that is taken.
     pub async fn build(config: &Config, page: Option<Router>) -> Result<Self, Error> {
+        config.refuse_missing()?;
         let own: OwnConfig = config.section("centripetal")?;
         let client: transport::ClientConfig = config.section("client")?;
         let Instrument {

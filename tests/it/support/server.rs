@@ -202,6 +202,11 @@ impl Server {
         format!("127.0.0.1:{}", self.api)
     }
 
+    /// Where its configuration file is.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.0.clone()
+    }
+
     /// What the server has written.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
