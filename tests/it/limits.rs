@@ -581,3 +581,20 @@ async fn calls_against_the_rules() {
     }
     scene.unharmed().await;
 }
+
+#[tokio::test]
+async fn many_of_one_kind_are_one_line_a_second() {
+    let server = server(json!({})).await;
+    let begun = tokio::time::Instant::now();
+    for _ in 0..40 {
+        let mut client = Transport::Json.open(&server).await;
+        client.raw("no command").await;
+        client.closed(3501, "bad request").await;
+    }
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    let lines = server.log().matches("closing client connection").count();
+    assert!(
+        (1..=seconds + 1).contains(&lines),
+        "{lines} lines in {seconds} s"
+    );
+}
