@@ -22,6 +22,8 @@ use tokio::{
 
 const ADDRESS: &str = "127.0.0.1:8000";
 const CHANNEL: &str = "fanout";
+/// Longest silence; the first subscribers wait for the last one.
+const QUIET: Duration = Duration::from_secs(20);
 
 /// What one subscriber saw.
 #[derive(Default)]
@@ -131,11 +133,11 @@ async fn frame(socket: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     Ok(payload)
 }
 
-/// Reads until everything has come, or nothing has for five seconds.
+/// Reads until everything has come, or nothing has for a while.
 async fn read(mut socket: TcpStream, expected: usize, sent: Arc<Mutex<Vec<Instant>>>) -> Seen {
     let (mut seen, mut last) = (Seen::default(), None);
     while seen.received < expected {
-        let Ok(Ok(payload)) = timeout(Duration::from_secs(5), frame(&mut socket)).await else {
+        let Ok(Ok(payload)) = timeout(QUIET, frame(&mut socket)).await else {
             break;
         };
         let now = Instant::now();
