@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 
 use super::{
-    Call, Effect, Effects, Expiry, Identified, Pending, Session, State,
+    Call, Effect, Effects, Expiry, Identified, MAX_TTL, Pending, Session, State,
     subscribe::Start,
     subscription::{Purpose, Side, State as Sub},
 };
@@ -19,9 +19,6 @@ use crate::{
         frame::PositionFormat,
     },
 };
-
-/// A longer expiration is cut to this (client-protocol.md 0.2).
-const MAX_TTL: i64 = 365 * 24 * 3600;
 
 /// A connect in progress.
 #[derive(Debug)]

@@ -45,6 +45,9 @@ use effects::CallId as Id;
 use subscription::Table;
 use timers::Timers;
 
+/// A longer expiration is cut to this many seconds from now (client-protocol.md 0.2).
+const MAX_TTL: i64 = 365 * 24 * 3600;
+
 /// What a session is born with.
 #[derive(Debug)]
 pub(crate) struct Birth {

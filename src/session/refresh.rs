@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Call, Effects, Pending, Refreshed, Session, SubRefreshed, subscription::State as Sub};
+use super::{
+    Call, Effects, MAX_TTL, Pending, Refreshed, Session, SubRefreshed, subscription::State as Sub,
+};
 use crate::{
     model::{
         Channel, ClientError, ClientInfo, Disconnect, Now, Refresh, Rejection, SubscribeSource,
@@ -147,7 +149,6 @@ impl Session {
 
     /// The server API changes the expiration (server-api.md 8.6).
     pub(crate) fn refresh_server_side(&mut self, now: Now, refresh: Refresh, out: &mut Effects) {
-        const MAX_TTL: i64 = 365 * 24 * 3600;
         if !self.is_connected() {
             return;
         }

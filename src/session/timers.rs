@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    Call, Effect, Effects, Pending, Session, State,
+    Call, Effect, Effects, Pending, Session,
     subscription::{End, Side, State as Sub},
 };
 use crate::{
@@ -184,7 +184,7 @@ impl Session {
 
     /// Renews presence, ends expired subscriptions, compares positions.
     fn check_subscriptions(&mut self, now: Now, out: &mut Effects) {
-        if !matches!(self.state, State::Connected) {
+        if !self.is_connected() {
             return;
         }
         let mut renew = Vec::new();
