@@ -1,11 +1,9 @@
 //! May it publish, and may it read presence or history (client-protocol.md 4.5, tokens.md 8.2)?
 
-use serde::de::IgnoredAny;
-
 use super::{Policy, namespace::Standing, note::Note};
 use crate::{
     hooks::{Client, Read},
-    model::{Channel, ClientError, DataFormat, Disconnect, Rejection, Version},
+    model::{Channel, ClientError, Disconnect, Rejection, Version},
 };
 
 impl Policy {
@@ -24,9 +22,6 @@ impl Policy {
             self.note_unknown(rejection, Note::PublishUnknown, client, channel);
         })?;
         let namespace = resolved.namespace;
-        if !fits(namespace.channel.data_format, data) {
-            return Err(ClientError::BAD_REQUEST.into());
-        }
         // Whoever the backend is asked about waits until there is a way to ask it.
         if namespace.asks_on_publish() {
             return Err(ClientError::NOT_AVAILABLE.into());
@@ -83,20 +78,5 @@ impl Policy {
         if *rejection == Rejection::Error(ClientError::UNKNOWN_CHANNEL) {
             self.note(note, client, Some(channel));
         }
-    }
-}
-
-/// Whether a payload is what the namespace wants (server-api.md 7.2). Depth does not matter: nothing is built.
-fn fits(format: DataFormat, data: &[u8]) -> bool {
-    let document = || {
-        std::str::from_utf8(data)
-            .ok()
-            .filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
-    };
-    match format {
-        DataFormat::NonEmpty => !data.is_empty(),
-        DataFormat::Binary => true,
-        DataFormat::Json => document().is_some(),
-        DataFormat::JsonObject => document().is_some_and(|text| text.trim_start().starts_with('{')),
     }
 }

@@ -9,8 +9,8 @@ use tonic::Code;
 
 use crate::{
     harness::{
-        Bystander, Client, Close, HEX, Metric, Offer, Transport, delimited, on_every_transport,
-        server, varint,
+        Bystander, Client, Close, HEX, Metric, Offer, Transport, delimited, eventually,
+        on_every_transport, server, varint,
     },
     support::Server,
 };
@@ -37,7 +37,12 @@ on_every_transport!(
 struct Scene {
     server: Server,
     bystander: Bystander,
+    /// Resident bytes before anything bad happened.
+    memory: u64,
 }
+
+/// What a server may need more than before, for whatever reason; a kept message of [`ten_megabytes`] is seen in it.
+const SPARE: u64 = 9_000_000;
 
 impl Scene {
     async fn new() -> Self {
@@ -56,7 +61,12 @@ impl Scene {
     async fn with(settings: Value) -> Self {
         let server = server(settings).await;
         let bystander = Bystander::of(&server).await;
-        Self { server, bystander }
+        let memory = server.memory();
+        Self {
+            server,
+            bystander,
+            memory,
+        }
     }
 
     /// The counter of disconnects with this code.
@@ -83,6 +93,9 @@ impl Scene {
     async fn unharmed(&mut self) {
         self.bystander.served(&self.server).await;
         assert!(self.server.alive(), "{}", self.server.log());
+        let (most, server) = (self.memory + SPARE, &self.server);
+        let kept = || async { server.memory() < most };
+        eventually("the memory of bad input is given back", kept).await;
     }
 
     /// A connection that is, and one that is not connected yet.

@@ -74,6 +74,11 @@ async fn refusals_have_their_codes(on: Transport) {
         let expected = json!({"error": {"code": code, "message": message}});
         assert_eq!(reply, expected, "{request}");
     }
+    for (channel, code) in [("unknown:x", 102), ("closed:x", 103), ("news", 108)] {
+        // Type 1 is a key of a map, which may be empty; no channel here is a map.
+        let key = json!({"publish": {"channel": channel, "type": 1}});
+        assert_eq!(client.refused(key).await, code, "{channel}");
+    }
     // `channel_max_length` is for subscribing only.
     assert_eq!(
         client.call(publish(&"n".repeat(300), &json!(1))).await,
@@ -137,6 +142,9 @@ async fn payloads_have_a_format(on: Transport) {
         let nothing = json!({"publish": {"channel": channel}});
         assert_eq!(client.refused(nothing).await, 107, "{channel}");
     }
+    // The payload comes before the permission.
+    let nothing = json!({"publish": {"channel": "closed:x"}});
+    assert_eq!(client.refused(nothing).await, 107);
     assert_eq!(
         client
             .call(json!({"publish": {"channel": "binary:x"}}))

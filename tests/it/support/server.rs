@@ -187,6 +187,16 @@ impl Server {
         ready.unwrap_or_else(|problem| panic!("no restart: {problem}"));
     }
 
+    /// Resident bytes of the process.
+    pub(crate) fn memory(&self) -> u64 {
+        let id = self.child.id().unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes =
+            line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        kilobytes.unwrap_or_else(|| panic!("the system does not tell the memory of {id}")) * 1024
+    }
+
     /// It runs.
     pub(crate) fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
