@@ -48,7 +48,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "cli",
-        &["config", "auth", "client", "server", "model", "dev"],
+        &[
+            "config", "auth", "client", "server", "model", "dev", "protocol",
+        ],
     ),
     ("server", &["*"]),
     ("main", &["cli"]),

@@ -17,6 +17,7 @@ use crate::{
     dev::Demo,
 };
 
+mod bench;
 mod config;
 pub mod credentials;
 pub mod dev;
@@ -41,6 +42,7 @@ const COMMANDS: &[Command] = &[
     talk::SUB,
     talk::PUB,
     talk::HEALTHCHECK,
+    bench::BENCH,
     config::GENCONFIG,
     config::CHECKCONFIG,
     identity::GENTOKEN,

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod auth;
+mod bench;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]

@@ -176,7 +176,7 @@ fn disconnect(trailers: &MetadataMap) -> Option<Loss> {
 
 /// Passes bytes through: `protocol` encodes and decodes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Opaque;
+pub(crate) struct Opaque;
 
 impl Codec for Opaque {
     type Encode = Bytes;

@@ -16,6 +16,7 @@ mod websocket;
 
 pub(super) use address::Address;
 use address::Scheme;
+pub(crate) use grpc::Opaque;
 pub(super) use tls::Authorities;
 
 /// Opens transports.

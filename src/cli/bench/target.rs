@@ -1,0 +1,379 @@
+//! Where the measured server is, and opening sessions there.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::Uri;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{grpc::Stream, websocket::Socket};
+use crate::{
+    model::{Channel, ClientError, Encoding, Version},
+    protocol::{
+        self, Command, ConnectRequest, Reply, ReplyBody, Request, SubscribeRequest, SubscribeResult,
+    },
+};
+
+/// Longest wait for an answer while a session is opened.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Why a measurement cannot be made, or a session ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Not an address of a server.
+    #[error("{0}: not an address; use ws://HOST:PORT/connection/websocket or grpc://HOST:PORT")]
+    Address(String),
+    /// Sockets of the operating system.
+    #[error("{doing}{}", hint(.source))]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The server did not upgrade to WebSocket.
+    #[error("no WebSocket at this address: {0}")]
+    Upgrade(String),
+    /// gRPC failed.
+    #[error("gRPC: {0}")]
+    Grpc(String),
+    /// The server answered a command with an error.
+    #[error("{command}: {message} ({code}){}", allow(*.code))]
+    Refused {
+        /// What was asked.
+        command: &'static str,
+        /// Error code.
+        code: u32,
+        /// Its text.
+        message: String,
+    },
+    /// The server ended the session.
+    #[error("the server ended the session: {0}")]
+    Ended(String),
+    /// The server ended a session that had not begun.
+    #[error(
+        "the server refused the connection: {0}\nhint: pass --token, or measure a server with client.insecure"
+    )]
+    Stranger(String),
+    /// Nothing came.
+    #[error("no answer within {} s", ANSWER.as_secs())]
+    Silence,
+    /// The server API refused a call.
+    #[error("server API: {0}")]
+    Api(String),
+    /// A file or the terminal.
+    #[error("cannot write {0}")]
+    Output(String, #[source] io::Error),
+}
+
+impl Error {
+    fn refused(command: &'static str, error: &ClientError) -> Self {
+        Self::Refused {
+            command,
+            code: error.code,
+            message: error.message.to_string(),
+        }
+    }
+}
+
+/// What to do about the usual troubles of many sockets.
+fn hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        // EMFILE, EADDRNOTAVAIL
+        Some(24) => ": too many open files; raise `ulimit -n`",
+        Some(99) => ": no free local port; see net.ipv4.ip_local_port_range",
+        _ => "",
+    }
+}
+
+fn allow(code: u32) -> &'static str {
+    match code {
+        101 | 103 => "\nhint: pass --token, or measure a server with client.insecure",
+        102 => "\nhint: the namespace does not exist there; choose another --channel",
+        _ => "",
+    }
+}
+
+/// How a session speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    /// WebSocket with this encoding.
+    WebSocket(Encoding),
+    /// The canonical gRPC stream.
+    Grpc,
+}
+
+impl Transport {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::WebSocket(Encoding::Json) => "websocket-json",
+            Self::WebSocket(Encoding::Protobuf) => "websocket-protobuf",
+            Self::Grpc => "grpc",
+        }
+    }
+
+    const fn encoding(self) -> Encoding {
+        match self {
+            Self::WebSocket(encoding) => encoding,
+            Self::Grpc => Encoding::Protobuf,
+        }
+    }
+}
+
+/// A server and how to speak to it.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) transport: Transport,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Path and query of the WebSocket endpoint.
+    path: String,
+    token: Option<Arc<str>>,
+}
+
+impl Target {
+    /// Reads an address.
+    pub(super) fn parse(url: &str, protobuf: bool, token: Option<&str>) -> Result<Self, Error> {
+        let wrong = || Error::Address(url.to_owned());
+        let uri: Uri = url.parse().ok().ok_or_else(wrong)?;
+        let (transport, port) = match uri.scheme_str() {
+            Some("ws") if protobuf => (Transport::WebSocket(Encoding::Protobuf), 80),
+            Some("ws") => (Transport::WebSocket(Encoding::Json), 80),
+            Some("grpc") => (Transport::Grpc, 8001),
+            _ => return Err(wrong()),
+        };
+        let path = match uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
+            None | Some("" | "/") => "/connection/websocket".to_owned(),
+            Some(path) => path.to_owned(),
+        };
+        Ok(Self {
+            transport,
+            host: uri
+                .host()
+                .filter(|host| !host.is_empty())
+                .ok_or_else(wrong)?
+                .to_owned(),
+            port: uri.port_u16().unwrap_or(port),
+            path,
+            token: token.map(Arc::from),
+        })
+    }
+
+    /// An HTTP/2 connection for gRPC streams.
+    pub(super) async fn channel(&self) -> Result<tonic::transport::Channel, Error> {
+        let origin = format!("http://{}:{}", self.host, self.port);
+        let failed = |error: tonic::transport::Error| Error::Grpc(error.to_string());
+        let endpoint = tonic::transport::Endpoint::from_shared(origin).map_err(failed)?;
+        endpoint.tcp_nodelay(true).connect().await.map_err(failed)
+    }
+
+    /// A connected session; over gRPC as one more stream of `channel`.
+    pub(super) async fn open(
+        &self,
+        channel: Option<&tonic::transport::Channel>,
+    ) -> Result<Session, Error> {
+        let line = match (self.transport, channel) {
+            (Transport::WebSocket(encoding), _) => {
+                let at = (self.host.trim_matches(['[', ']']), self.port);
+                let doing = "cannot connect";
+                let connected = TcpStream::connect(at).await;
+                let socket = connected.map_err(|source| Error::Io { doing, source })?;
+                let authority = format!("{}:{}", self.host, self.port);
+                Line::Socket(Socket::open(socket, &authority, &self.path, encoding).await?)
+            }
+            (Transport::Grpc, Some(channel)) => Line::Stream(Stream::open(channel.clone())?),
+            (Transport::Grpc, None) => Line::Stream(Stream::open(self.channel().await?)?),
+        };
+        let mut session = Session {
+            line,
+            transport: self.transport,
+            id: 0,
+        };
+        let request = Request::Connect(Box::new(ConnectRequest {
+            token: self.token.as_deref().unwrap_or_default().to_owned(),
+            name: "bench".to_owned(),
+            ..ConnectRequest::default()
+        }));
+        match session.call("connect", request, |_| {}).await {
+            Err(Error::Ended(reason)) => Err(Error::Stranger(reason)),
+            other => other.map(|_| session),
+        }
+    }
+}
+
+/// Bytes to and from the server.
+#[derive(Debug)]
+enum Line {
+    Socket(Socket),
+    Stream(Stream),
+}
+
+/// A connected client.
+#[derive(Debug)]
+pub(super) struct Session {
+    line: Line,
+    transport: Transport,
+    id: u32,
+}
+
+impl Session {
+    /// Subscribes; all messages until the answer go to `take`, the answer too.
+    pub(super) async fn subscribe(
+        &mut self,
+        channel: &str,
+        from: Option<(u64, &str)>,
+        take: impl FnMut(&[u8]),
+    ) -> Result<Box<SubscribeResult>, Error> {
+        let mut request = SubscribeRequest {
+            channel: Channel::from(channel),
+            ..SubscribeRequest::default()
+        };
+        if let Some((offset, epoch)) = from {
+            request.recover = true;
+            request.recoverable = true;
+            request.positioned = true;
+            request.offset = offset;
+            epoch.clone_into(&mut request.epoch);
+        }
+        let request = Request::Subscribe(Box::new(request));
+        match self.call("subscribe", request, take).await? {
+            ReplyBody::Subscribe(result) => Ok(result),
+            other => Err(Error::Ended(format!("{other:?} in answer to subscribe"))),
+        }
+    }
+
+    /// Asks many things of one kind in one frame and waits for all answers, which come in order.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub(super) async fn calls(
+        &mut self,
+        command: &'static str,
+        requests: Vec<Request>,
+    ) -> Result<(), Error> {
+        let (mut open, encoding) = (requests.len(), self.transport.encoding());
+        let first = self.id + 1;
+        let last = self.send(requests).await?;
+        let mut refused = None;
+        let waiting = async {
+            while open > 0 {
+                self.read(|message| {
+                    let decoded = protocol::decode_reply(encoding, Bytes::copy_from_slice(message));
+                    let Ok(Reply { id, body }) = decoded else {
+                        return;
+                    };
+                    if (first..=last).contains(&id) {
+                        open -= 1;
+                        if let ReplyBody::Error(error) = body {
+                            refused.get_or_insert(error);
+                        }
+                    }
+                })
+                .await?;
+            }
+            Ok(())
+        };
+        timeout(ANSWER, waiting).await.map_err(silence)??;
+        match refused {
+            None => Ok(()),
+            Some(error) => Err(Error::refused(command, &error)),
+        }
+    }
+
+    /// Asks and waits for the answer. It and everything that comes before goes to `take` as well, in order.
+    pub(super) async fn call(
+        &mut self,
+        command: &'static str,
+        request: Request,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<ReplyBody, Error> {
+        let id = self.send(vec![request]).await?;
+        let encoding = self.transport.encoding();
+        let mut answer = None;
+        let waiting = async {
+            while answer.is_none() {
+                self.read(|message| {
+                    let decoded = protocol::decode_reply(encoding, Bytes::copy_from_slice(message));
+                    if let Ok(Reply { id: found, body }) = decoded
+                        && found == id
+                    {
+                        answer = Some(body);
+                    }
+                    take(message);
+                })
+                .await?;
+            }
+            Ok(())
+        };
+        timeout(ANSWER, waiting).await.map_err(silence)??;
+        match answer {
+            Some(ReplyBody::Error(error)) => Err(Error::refused(command, &error)),
+            Some(body) => Ok(body),
+            None => Err(Error::Silence),
+        }
+    }
+
+    /// Sends commands in one frame, and returns the id of the last.
+    pub(super) async fn send(&mut self, requests: Vec<Request>) -> Result<u32, Error> {
+        let commands = requests.into_iter().map(|request| {
+            self.id += 1;
+            Command {
+                id: self.id,
+                request,
+            }
+        });
+        let commands: Vec<Command> = commands.collect();
+        let broken = |_inappropriate| Error::Ended("a payload that is no JSON".to_owned());
+        match &mut self.line {
+            Line::Socket(socket) => {
+                let encoding = self.transport.encoding();
+                let frame = protocol::encode_commands(Version::V2, encoding, &commands);
+                socket.send(&frame.map_err(broken)?).await?;
+            }
+            Line::Stream(stream) => {
+                for command in &commands {
+                    let message =
+                        protocol::encode_command(Version::V2, Encoding::Protobuf, command);
+                    stream.send(message.map_err(broken)?).await?;
+                }
+            }
+        }
+        Ok(self.id)
+    }
+
+    /// Waits for bytes and hands every message on, pings apart: they are answered. Cancel safe.
+    pub(super) async fn read(&mut self, take: impl FnMut(&[u8])) -> Result<(), Error> {
+        match &mut self.line {
+            Line::Socket(socket) => socket.read(take).await,
+            Line::Stream(stream) => stream.read(take).await,
+        }
+    }
+}
+
+fn silence(_: tokio::time::error::Elapsed) -> Error {
+    Error::Silence
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        let target = Target::parse("ws://127.0.0.1:8000", false, None).unwrap();
+        assert_eq!(target.transport.name(), "websocket-json");
+        assert_eq!(
+            (&*target.path, target.port),
+            ("/connection/websocket", 8000)
+        );
+        let target = Target::parse("ws://host/x?y=z", true, None).unwrap();
+        assert_eq!(target.transport.name(), "websocket-protobuf");
+        assert_eq!((&*target.path, target.port), ("/x?y=z", 80));
+        let target = Target::parse("grpc://host", false, None).unwrap();
+        assert_eq!((target.transport.name(), target.port), ("grpc", 8001));
+        for wrong in ["http://host", "host:80", "ws://", ""] {
+            assert!(Target::parse(wrong, false, None).is_err(), "{wrong}");
+        }
+    }
+}
