@@ -151,12 +151,9 @@ impl Node {
     }
 
     /// Serves one connection until it ends.
-    pub async fn serve<L: Link>(&self, link: L, peer: Peer) {
+    pub fn serve<L: Link>(&self, link: L, peer: Peer) -> impl Future<Output = ()> + Send + use<L> {
         let connection = connection::run(Arc::clone(&self.shared), link, peer);
-        self.shared
-            .connections_running
-            .track_future(connection)
-            .await;
+        self.shared.connections_running.track_future(connection)
     }
 
     /// Number of connections that have connected.

@@ -9,7 +9,7 @@ use std::{
 use futures_util::stream::Stream;
 use tokio::time::Instant;
 
-use super::{Connection, Inbound, Link, OWED, Shared};
+use super::{Connection, Inbound, KEPT, Link, OWED, Shared};
 use crate::{
     hub::Mail,
     model::Disconnect,
@@ -75,8 +75,7 @@ impl Connection {
                 }
             }
         }
-        // The queue's memory is reused, but a burst must not keep it.
-        if inbox.capacity() <= 64 {
+        if inbox.capacity() <= KEPT {
             self.inbox = inbox;
         }
     }

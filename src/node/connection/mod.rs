@@ -38,6 +38,9 @@ const OWED: Duration = Duration::from_secs(5);
 /// A batch of this many bytes is written before more commands are fed.
 const BATCH_BYTES: usize = 64 * 1024;
 
+/// Places of a queue that are kept when it is empty: enough for a steady stream, while the memory of a burst is given back.
+const KEPT: usize = 8;
+
 type RunningCall = Pin<Box<dyn Future<Output = (CallId, Outcome)> + Send>>;
 
 /// The end of a connection, decided.
@@ -50,6 +53,7 @@ struct Ending {
 /// Everything that one connection owns apart from its link.
 struct Connection {
     shared: Arc<Shared>,
+    started: Instant,
     traits: LinkTraits,
     session: Session,
     decoder: Decoder,
@@ -69,8 +73,13 @@ struct Connection {
     linger: Option<Instant>,
 }
 
-/// Serves one connection until it ends.
-pub(super) async fn run<L: Link>(shared: Arc<Shared>, link: L, peer: Peer) {
+/// Serves one connection until it ends. The future holds everything once: parts that are moved into an `async fn` would have
+/// a second place in it, and connections are many.
+pub(super) fn run<L: Link>(
+    shared: Arc<Shared>,
+    mut link: L,
+    peer: Peer,
+) -> impl Future<Output = ()> + Send {
     let client = ClientId::from(uuid::Uuid::new_v4().to_string());
     let span = tracing::debug_span!("connection", %client, transport = peer.transport);
     let refused = peer.refused.clone();
@@ -78,7 +87,12 @@ pub(super) async fn run<L: Link>(shared: Arc<Shared>, link: L, peer: Peer) {
     if let Some(why) = refused {
         connection.session.close(why, &mut connection.effects);
     }
-    connection.drive(link).instrument(span).await;
+    let running = async move {
+        connection.drive(&mut link).await;
+        // Large and short: nothing of it belongs into the memory of a connection that lives.
+        Box::pin(connection.finish(link)).await;
+    };
+    running.instrument(span)
 }
 
 impl Connection {
@@ -106,6 +120,7 @@ impl Connection {
         }
         let report = Report::new(Arc::clone(&shared), peer.transport);
         Self {
+            started: Instant::now(),
             traits,
             session,
             decoder,
@@ -124,9 +139,9 @@ impl Connection {
         }
     }
 
-    async fn drive<L: Link>(mut self, mut link: L) {
+    /// Works until the end is decided.
+    async fn drive<L: Link>(&mut self, link: &mut L) {
         tracing::debug!("client connection established");
-        let started = Instant::now();
         if let Some(version) = self.decoder.version() {
             link.decided(version);
         }
@@ -134,20 +149,18 @@ impl Connection {
         tokio::pin!(timer);
         loop {
             poll_fn(|cx| {
-                self.advance(&mut link, cx);
+                self.advance(link, cx);
                 Poll::Ready(())
             })
             .await;
-            if !self.write(&mut link).await {
+            if !self.write(link).await {
                 break;
             }
             if self.ending.is_some() {
                 break;
             }
-            self.wait(&mut link, timer.as_mut()).await;
+            self.wait(link, timer.as_mut()).await;
         }
-        self.finish(link).await;
-        tracing::debug!(duration = ?started.elapsed(), "client connection completed");
     }
 
     /// Does everything that can be done without waiting, up to one batch.
@@ -331,9 +344,11 @@ impl Connection {
             mailbox: Arc::clone(&self.mailbox),
         };
         let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
+        let started = self.started;
         drop(self);
         tokio::join!(link.close(close), leave_all(caller, leaves));
         shared.closed(&mailbox);
+        tracing::debug!(duration = ?started.elapsed(), "client connection completed");
     }
 }
 

@@ -44,7 +44,7 @@ impl Outgoing {
     /// The batch has left: gives the memory of a burst back.
     pub(super) fn reset(&mut self) {
         self.batch.clear();
-        if self.batch.capacity() > 64 {
+        if self.batch.capacity() > super::KEPT {
             self.batch = Vec::new();
         }
         (
