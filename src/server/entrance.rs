@@ -108,7 +108,9 @@ impl Reason {
             | TlsError::InappropriateMessage { .. }
             | TlsError::InappropriateHandshakeMessage { .. } => Self::Malformed,
             TlsError::PeerIncompatible(
-                PeerIncompatible::SupportedVersionsExtensionRequired
+                // What TLS 1.2 demands and older versions do not have.
+                PeerIncompatible::SignatureAlgorithmsExtensionRequired
+                | PeerIncompatible::SupportedVersionsExtensionRequired
                 | PeerIncompatible::ServerDoesNotSupportTls12Or13
                 | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
                 | PeerIncompatible::Tls12NotOffered

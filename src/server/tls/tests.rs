@@ -98,7 +98,9 @@ fn certificates_come_as_text_base64_or_file() {
         let tls = json!({"enabled": true, "cert_pem": certificate, "key_pem": key});
         grpc(&tls, "").check().unwrap();
     }
-    files.map(std::fs::remove_file).map(Result::unwrap);
+    for file in files {
+        std::fs::remove_file(file).unwrap();
+    }
 }
 
 #[test]
