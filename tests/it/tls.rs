@@ -564,6 +564,27 @@ async fn the_commands_speak_tls() {
 }
 
 #[tokio::test]
+async fn bearer_values_on_plain_listeners_are_warned_of() {
+    let certificates = Certificates::new();
+    let on = tls(&certificates.settings());
+    for (grpc, warned) in [
+        (on.clone(), 0),
+        (json!({}), 1),
+        (json!({"enabled": false}), 0),
+    ] {
+        let mut settings = settings(&on, &grpc);
+        settings["http_server"]["address"] = json!("0.0.0.0");
+        settings["centripetal"]["grpc"]["address"] = json!("0.0.0.0");
+        settings["client"]["hmac_credentials"] =
+            json!({"enabled": true, "secret_key": "bearer values want a secret of their own"});
+        let server = certificates.start(settings).await;
+        let log = server.log();
+        let lines = log.matches("HMAC credentials on a listener without TLS");
+        assert_eq!(lines.count(), warned, "{log}");
+    }
+}
+
+#[tokio::test]
 async fn http_2_without_tls_is_an_option_of_the_external_listener() {
     let [internal] = free_ports();
     let http = json!({"internal_port": internal.to_string(), "h2c_external": true});
