@@ -11,6 +11,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use tokio::net::TcpStream;
 
 use crate::{
     model::Peer,
@@ -58,6 +59,10 @@ impl Serve for Node {
         Self::serve(self, link, peer)
     }
 }
+
+/// What a listener with TLS serves. The WebSocket endpoint takes exactly this back out of hyper, or else a [`TcpStream`];
+/// anything else stays behind hyper's wrapper.
+pub type SecuredStream = Box<tokio_rustls::server::TlsStream<TcpStream>>;
 
 /// Request extension: the other end of the connection, put there by the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

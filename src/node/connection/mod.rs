@@ -141,7 +141,8 @@ impl Connection {
 
     /// Works until the end is decided.
     async fn drive<L: Link>(&mut self, link: &mut L) {
-        tracing::debug!("client connection established");
+        let addr = self.peer.address.map(tracing::field::display);
+        tracing::debug!(addr, "client connection established");
         if let Some(version) = self.decoder.version() {
             link.decided(version);
         }

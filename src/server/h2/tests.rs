@@ -1,6 +1,11 @@
 //! The gRPC listener as a raw peer sees it.
 
-use tokio::{net::TcpListener, time::Instant};
+use std::net::SocketAddr;
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 
 use super::*;
 use crate::transport::{grpc::Config, testing};
@@ -25,7 +30,7 @@ async fn start(max_connection_age: Duration) -> (SocketAddr, CancellationToken, 
             let (socket, remote) = accepted.unwrap();
             owner.spawn(serve(
                 socket,
-                remote,
+                Arrival::plain(remote),
                 site.clone(),
                 owner.clone(),
                 token.clone(),

@@ -3,7 +3,6 @@
 
 use std::{
     future::Future,
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -19,15 +18,18 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{Site, Visit};
-use crate::transport::{
-    Tasks,
-    grpc::{Config, ConnectionAge, StreamScope},
+use crate::{
+    server::{entrance::Arrival, tls::Protocol},
+    transport::{
+        Tasks,
+        grpc::{Config, ConnectionAge, StreamScope},
+    },
 };
 
 /// Largest block of request headers, in both generations of HTTP; more is 431.
@@ -130,14 +132,17 @@ impl Limits {
 pub(in crate::server) trait Graceful:
     Future<Output = Result<(), Self::Error>>
 {
-    type Error: std::fmt::Display;
+    type Error: Into<Failure>;
 
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
+/// Why a connection ended.
+pub(in crate::server) type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 macro_rules! graceful {
     ($connection:ty, $error:ty) => {
-        impl Graceful for $connection {
+        impl<S: Duplex> Graceful for $connection {
             type Error = $error;
 
             fn graceful_shutdown(self: Pin<&mut Self>) {
@@ -147,11 +152,13 @@ macro_rules! graceful {
     };
 }
 
-type Socket = TokioIo<TcpStream>;
-graceful!(hyper::server::conn::http1::UpgradeableConnection<Socket, Visit>, hyper::Error);
 graceful!(
-    auto::UpgradeableConnection<'_, Socket, Visit, Streams>,
-    Box<dyn std::error::Error + Send + Sync>
+    hyper::server::conn::http1::UpgradeableConnection<TokioIo<S>, Visit>,
+    hyper::Error
+);
+graceful!(
+    auto::UpgradeableConnection<'_, TokioIo<S>, Visit, Streams>,
+    Failure
 );
 
 impl<I, S, B> Graceful for hyper::server::conn::http2::Connection<I, S, Streams>
@@ -172,13 +179,14 @@ where
 }
 
 /// Drives a connection to its end; which one it was is the peer's affair. Without patience the first request may come when
-/// it likes: HTTP/2 has its own pings.
+/// it likes: HTTP/2 has its own pings. Returns why it failed, if it did.
 pub(in crate::server) async fn drive<C>(
     connection: C,
     limits: &Limits,
     patience: Option<Duration>,
     end_of_life: Option<Instant>,
-) where
+) -> Option<Failure>
+where
     C: Graceful,
 {
     let mut connection = pin!(connection);
@@ -192,21 +200,22 @@ pub(in crate::server) async fn drive<C>(
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
-                if let Err(error) = ended {
+                let failure = ended.err().map(Into::into);
+                if let Some(error) = &failure {
                     tracing::debug!(%error, "connection ended");
                 }
-                return;
+                return failure;
             }
             () = limits.stop.cancelled(), if !stopping => {
                 if patience.is_some() && !limits.seen.load(Ordering::Relaxed) {
                     // Nothing was asked, and hyper would wait for it.
-                    return;
+                    return None;
                 }
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
             () = alarm.as_mut(), if next.is_some() => match next.take() {
-                Some(Alarm::FirstRequest) if !limits.seen.load(Ordering::Relaxed) => return,
+                Some(Alarm::FirstRequest) if !limits.seen.load(Ordering::Relaxed) => return None,
                 Some(Alarm::FirstRequest) => {
                     if let Some(at) = end_of_life {
                         next = Some(Alarm::Age);
@@ -234,36 +243,64 @@ enum Alarm {
     Farewell,
 }
 
-/// Serves one connection of a site, HTTP/1 with upgrades, and HTTP/2 where gRPC shares the port.
-pub(in crate::server) async fn serve(
-    socket: TcpStream,
-    remote: SocketAddr,
+/// A stream of bytes in both directions, with or without TLS.
+pub(in crate::server) trait Duplex:
+    AsyncRead + AsyncWrite + Unpin + Send + 'static
+{
+}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Duplex for S {}
+
+/// Serves one connection of a site: HTTP/1 with upgrades, and HTTP/2 where the handshake agreed upon it or a plain port
+/// offers it.
+pub(in crate::server) async fn serve<S: Duplex>(
+    stream: S,
+    arrival: Arrival,
     site: Arc<Site>,
     streams: Tasks,
     stop: CancellationToken,
 ) {
-    let shared = site.grpc.is_some();
-    let end_of_life = site.http2.end_of_life().filter(|_| shared);
+    let end_of_life = site.http2.end_of_life().filter(|_| site.grpc.is_some());
     let limits = Limits::new(&stop, end_of_life.is_some());
-    let (patience, io) = (Some(site.patience), TokioIo::new(socket));
+    let (patience, io) = (Some(site.patience), TokioIo::new(stream));
+    let protocol = match arrival.protocol {
+        Protocol::Unsaid if !site.finds_out() => Protocol::Http1,
+        protocol => protocol,
+    };
     let visit = Visit {
         site: site.clone(),
-        remote,
+        arrival,
         limits: limits.clone(),
     };
-    if shared {
-        let mut builder = auto::Builder::new(Streams(streams));
-        let mut http1 = builder.http1();
-        http1.timer(TokioTimer::new());
-        http1.header_read_timeout(IDLE).max_buf_size(HEADERS);
-        http2_settings!(builder.http2(), &site.http2);
-        let connection = builder.serve_connection_with_upgrades(io, visit);
-        Box::pin(drive(connection, &limits, patience, end_of_life)).await;
-    } else {
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new());
-        builder.header_read_timeout(IDLE).max_header_size(HEADERS);
-        let connection = builder.serve_connection(io, visit).with_upgrades();
-        Box::pin(drive(connection, &limits, patience, None)).await;
+    let failure = match protocol {
+        Protocol::Http1 => {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new());
+            builder.header_read_timeout(IDLE).max_header_size(HEADERS);
+            let connection = builder.serve_connection(io, visit).with_upgrades();
+            Box::pin(drive(connection, &limits, patience, None)).await
+        }
+        Protocol::Http2 => {
+            let builder = site.http2.builder(Streams(streams));
+            let connection = builder.serve_connection(io, visit);
+            Box::pin(drive(connection, &limits, patience, end_of_life)).await
+        }
+        Protocol::Unsaid => {
+            let mut builder = auto::Builder::new(Streams(streams));
+            let mut http1 = builder.http1();
+            http1.timer(TokioTimer::new());
+            http1.header_read_timeout(IDLE).max_buf_size(HEADERS);
+            http2_settings!(builder.http2(), &site.http2);
+            let connection = builder.serve_connection_with_upgrades(io, visit);
+            Box::pin(drive(connection, &limits, patience, end_of_life)).await
+        }
+    };
+    if failure.is_some_and(|failure| is_too_large(&failure)) {
+        site.metrics.too_large();
     }
+}
+
+/// Did hyper refuse a request by itself, since its line or headers were too large?
+fn is_too_large(failure: &Failure) -> bool {
+    let error = failure.downcast_ref::<hyper::Error>();
+    error.is_some_and(hyper::Error::is_parse_too_large)
 }

@@ -6,18 +6,19 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::Response};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header::HOST};
 use hyper::body::Incoming;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::transport::{RemoteAddress, grpc};
+use super::entrance::Arrival;
+use crate::transport::grpc;
 
 mod connection;
 mod paths;
 
-pub(super) use connection::{Http2, Limits, Streams, drive, serve};
+pub(super) use connection::{Duplex, Http2, Limits, Streams, drive, serve};
 pub use paths::{DuplicatePath, Paths};
 use paths::{Lookup, not_found, redirect};
 
@@ -34,18 +35,19 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// Counter of requests (metrics.md 4).
+/// Counters of requests (metrics.md 4), and of those that no handler saw.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     requests: IntCounterVec,
+    too_large: IntCounter,
     counting: bool,
 }
 
 impl Metrics {
-    /// Makes and registers the counter; with `counting` (`prometheus.instrument_http_handlers`) it has values.
+    /// Makes and registers the counters; with `counting` (`prometheus.instrument_http_handlers`) that of requests has values.
     ///
     /// # Errors
-    /// When the name is taken in the registry.
+    /// When a name is taken in the registry.
     pub fn new(
         registry: &Registry,
         namespace: &str,
@@ -56,7 +58,24 @@ impl Metrics {
             &["path", "method", "status"],
         )?;
         registry.register(Box::new(requests.clone()))?;
-        Ok(Self { requests, counting })
+        let too_large = IntCounter::with_opts(
+            Opts::new(
+                "http_headers_too_large_total",
+                "Requests answered 431 for their headers.",
+            )
+            .namespace("centripetal"),
+        )?;
+        registry.register(Box::new(too_large.clone()))?;
+        Ok(Self {
+            requests,
+            too_large,
+            counting,
+        })
+    }
+
+    /// A request was refused before it had a path.
+    fn too_large(&self) {
+        self.too_large.inc();
     }
 
     fn count(&self, path: &str, method: &Method, status: u16) {
@@ -75,8 +94,10 @@ impl Metrics {
 pub(super) struct Site {
     /// Handlers by path.
     pub(super) paths: Paths,
-    /// gRPC on the same port (`centripetal.grpc.shared`); without it the port speaks HTTP/1 only.
+    /// gRPC on the same port (`centripetal.grpc.shared`).
     pub(super) grpc: Option<Router>,
+    /// HTTP/2 without TLS as well, for requests that are no gRPC (`http_server.h2c_external`).
+    pub(super) h2c: bool,
     /// Counter of requests.
     pub(super) metrics: Metrics,
     /// Longest wait for the first request of a connection.
@@ -86,13 +107,17 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// Where no handshake has settled it: is the generation of HTTP read off the first bytes? Otherwise it is HTTP/1.
+    const fn finds_out(&self) -> bool {
+        self.grpc.is_some() || self.h2c
+    }
+
     /// Answers one request.
     async fn answer(
         self: Arc<Self>,
         remote: SocketAddr,
         mut request: Request<Incoming>,
     ) -> Response {
-        request.extensions_mut().insert(RemoteAddress(remote));
         if let Some(grpc) = self
             .grpc
             .as_ref()
@@ -100,6 +125,7 @@ impl Site {
         {
             return call(grpc.clone(), request).await;
         }
+        name_host(&mut request);
         let found = match self.paths.find(request.uri().path()) {
             Lookup::Handler(found) => found,
             Lookup::Redirect(to) => return redirect(&to),
@@ -135,11 +161,22 @@ fn address<B>(request: &Request<B>, remote: SocketAddr) -> String {
     }
 }
 
+/// HTTP/2 names the host in the address; handlers find it where HTTP/1 has it.
+fn name_host<B>(request: &mut Request<B>) {
+    if request.version() == Version::HTTP_2
+        && !request.headers().contains_key(HOST)
+        && let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
 /// One connection's view of a site.
 #[derive(Clone, Debug)]
 pub(super) struct Visit {
     site: Arc<Site>,
-    remote: SocketAddr,
+    arrival: Arrival,
     limits: Limits,
 }
 
@@ -150,7 +187,8 @@ impl hyper::service::Service<Request<Incoming>> for Visit {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.limits.mark(&mut request);
-        let answer = self.site.clone().answer(self.remote, request);
+        self.arrival.mark(request.extensions_mut());
+        let answer = self.site.clone().answer(self.arrival.remote, request);
         Box::pin(async move { Ok(answer.await) })
     }
 }
