@@ -143,7 +143,7 @@ impl Server {
     /// When one cannot be opened.
     pub async fn bind(parts: Parts<'_>) -> Result<Self, Error> {
         let config = parts.grpc_config;
-        let http2 = http::Http2::from(config);
+        let http2 = http::Http2::new(config, &parts.metrics);
         let patience = parts.client.stale_close_delay;
         let mut grpc = Vec::new();
         for GrpcListener {
@@ -166,7 +166,7 @@ impl Server {
             tracing::info!("serving {name} on {address}");
             let site = h2::GrpcSite {
                 router,
-                http2,
+                http2: http2.clone(),
                 patience,
             };
             grpc.push((listener, Arc::new(site)));
@@ -190,7 +190,7 @@ impl Server {
                 grpc,
                 metrics: parts.metrics.clone(),
                 patience,
-                http2,
+                http2: http2.clone(),
             };
             http.push((listener, Arc::new(site)));
         }

@@ -70,7 +70,8 @@ pub(super) async fn serve(
         .http2
         .builder(Streams(streams))
         .serve_connection(socket, visit);
-    Box::pin(drive(connection, &limits, None, end_of_life)).await;
+    let fault = Box::pin(drive(connection, &limits, None, end_of_life)).await;
+    site.http2.count(fault);
 }
 
 /// Reads as far as the preface goes; false at the first byte that is none of it.

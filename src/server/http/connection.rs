@@ -2,6 +2,7 @@
 //! graceful end.
 
 use std::{
+    error::Error,
     future::Future,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -18,13 +19,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
+use prometheus::IntCounterVec;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Site, Visit};
+use super::{Metrics, Site, Visit};
 use crate::transport::{
     Tasks,
     grpc::{Config, ConnectionAge, StreamScope},
@@ -38,38 +40,66 @@ const IDLE: Duration = Duration::from_secs(75);
 const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Settings of HTTP/2 connections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::server) struct Http2 {
     max_concurrent_streams: u32,
     keepalive: Option<(Duration, Duration)>,
     max_age: Option<Duration>,
+    errors: IntCounterVec,
 }
 
-impl From<&Config> for Http2 {
-    fn from(config: &Config) -> Self {
-        let given = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
-        Self {
-            max_concurrent_streams: config.max_concurrent_streams,
-            keepalive: given(config.keepalive_interval)
-                .map(|every| (every, config.keepalive_timeout)),
-            max_age: given(config.max_connection_age),
-        }
-    }
-}
+/// Input of one stream, and of all streams of a connection, that nobody has read yet: a stream that stands still leaves room
+/// for the others.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Output of one stream that waits for the socket, beyond a single message.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that were reset before they could be looked at; a client that cancels a burst of calls is not attacking.
+const PENDING_RESETS: usize = 100;
+/// Faults of a peer that cost it a stream each, before they cost it the connection.
+const LOCAL_RESETS: usize = 1024;
 
+/// What one peer may cost. Not set here because h2 leaves no choice or a good one: 100 empty DATA frames in a row, small DATA frames up to
+/// half the connection's window, CONTINUATION frames by the limit of headers, 50 reset streams remembered for a second, one
+/// answer to PING and SETTINGS waiting at a time.
 macro_rules! http2_settings {
     ($builder:expr, $settings:expr) => {{
         let settings: &Http2 = $settings;
         $builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(settings.max_concurrent_streams)
+            // Four times as much is no mistake any more and ends the connection.
             .max_header_list_size(u32::try_from(HEADERS).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_pending_accept_reset_streams(PENDING_RESETS)
+            .max_local_error_reset_streams(LOCAL_RESETS)
             .keep_alive_interval(settings.keepalive.map(|(every, _)| every))
             .keep_alive_timeout(settings.keepalive.map_or(IDLE, |(_, wait)| wait));
     }};
 }
 
 impl Http2 {
+    /// Reads the settings.
+    pub(in crate::server) fn new(config: &Config, metrics: &Metrics) -> Self {
+        let given = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
+        Self {
+            max_concurrent_streams: config.max_concurrent_streams,
+            keepalive: given(config.keepalive_interval)
+                .map(|every| (every, config.keepalive_timeout)),
+            max_age: given(config.max_connection_age),
+            errors: metrics.http2_errors.clone(),
+        }
+    }
+
+    /// Counts a connection that this side has ended for a reason.
+    pub(in crate::server) fn count(&self, reason: Option<&'static str>) {
+        if let Some(reason) = reason {
+            self.errors.with_label_values(&[reason]).inc();
+        }
+    }
+
     /// A builder of connections whose streams belong to somebody.
     pub(in crate::server) fn builder(
         &self,
@@ -130,9 +160,54 @@ impl Limits {
 pub(in crate::server) trait Graceful:
     Future<Output = Result<(), Self::Error>>
 {
-    type Error: std::fmt::Display;
+    type Error: AsError;
 
     fn graceful_shutdown(self: Pin<&mut Self>);
+}
+
+/// An error, boxed or not.
+pub(in crate::server) trait AsError {
+    fn as_error(&self) -> &(dyn Error + 'static);
+}
+
+impl AsError for hyper::Error {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
+}
+
+impl AsError for Box<dyn Error + Send + Sync> {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        &**self
+    }
+}
+
+/// Why this side has ended a connection, if it was this side: the code of its GOAWAY.
+fn reason(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            return error.reason().filter(|_| error.is_library()).map(name);
+        }
+        if cause.downcast_ref().is_some_and(hyper::Error::is_timeout) {
+            return Some("keepalive_timeout");
+        }
+        next = cause.source();
+    }
+    None
+}
+
+/// Codes that this side sends.
+fn name(reason: h2::Reason) -> &'static str {
+    match reason {
+        h2::Reason::PROTOCOL_ERROR => "protocol_error",
+        h2::Reason::FLOW_CONTROL_ERROR => "flow_control_error",
+        h2::Reason::STREAM_CLOSED => "stream_closed",
+        h2::Reason::FRAME_SIZE_ERROR => "frame_size_error",
+        h2::Reason::COMPRESSION_ERROR => "compression_error",
+        h2::Reason::ENHANCE_YOUR_CALM => "enhance_your_calm",
+        _ => "other",
+    }
 }
 
 macro_rules! graceful {
@@ -151,7 +226,7 @@ type Socket = TokioIo<TcpStream>;
 graceful!(hyper::server::conn::http1::UpgradeableConnection<Socket, Visit>, hyper::Error);
 graceful!(
     auto::UpgradeableConnection<'_, Socket, Visit, Streams>,
-    Box<dyn std::error::Error + Send + Sync>
+    Box<dyn Error + Send + Sync>
 );
 
 impl<I, S, B> Graceful for hyper::server::conn::http2::Connection<I, S, Streams>
@@ -159,10 +234,10 @@ where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
     S::Future: Send + 'static,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: http_body::Body + Send + 'static,
     B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Error = hyper::Error;
 
@@ -171,14 +246,15 @@ where
     }
 }
 
-/// Drives a connection to its end; which one it was is the peer's affair. Without patience the first request may come when
+/// Drives a connection to its end and tells which fault of the peer it was, if one. Without patience the first request may come when
 /// it likes: HTTP/2 has its own pings.
 pub(in crate::server) async fn drive<C>(
     connection: C,
     limits: &Limits,
     patience: Option<Duration>,
     end_of_life: Option<Instant>,
-) where
+) -> Option<&'static str>
+where
     C: Graceful,
 {
     let mut connection = pin!(connection);
@@ -192,21 +268,26 @@ pub(in crate::server) async fn drive<C>(
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
+                let error = ended.err()?;
+                let error = error.as_error();
+                tracing::debug!(error, "connection ended");
+                return reason(error);
             }
             () = limits.stop.cancelled(), if !stopping => {
                 if patience.is_some() && !limits.seen.load(Ordering::Relaxed) {
-                    // Nothing was asked, and hyper would wait for it.
-                    return;
+                    next = Some(Alarm::Silence);
+                    alarm.as_mut().reset(Instant::now() + FAREWELL);
                 }
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
             () = alarm.as_mut(), if next.is_some() => match next.take() {
-                Some(Alarm::FirstRequest) if !limits.seen.load(Ordering::Relaxed) => return,
+                Some(Alarm::FirstRequest) if !limits.seen.load(Ordering::Relaxed) => {
+                    next = Some(Alarm::Silence);
+                    alarm.as_mut().reset(Instant::now() + FAREWELL);
+                    connection.as_mut().graceful_shutdown();
+                }
+                Some(Alarm::Silence) => return None,
                 Some(Alarm::FirstRequest) => {
                     if let Some(at) = end_of_life {
                         next = Some(Alarm::Age);
@@ -228,6 +309,8 @@ pub(in crate::server) async fn drive<C>(
 enum Alarm {
     /// Something should have been asked by now.
     FirstRequest,
+    /// Nothing was, and the peer was told to go: hyper would wait for its request.
+    Silence,
     /// The connection is old: its sessions are told.
     Age,
     /// Then the peer itself is.
@@ -258,7 +341,8 @@ pub(in crate::server) async fn serve(
         http1.header_read_timeout(IDLE).max_buf_size(HEADERS);
         http2_settings!(builder.http2(), &site.http2);
         let connection = builder.serve_connection_with_upgrades(io, visit);
-        Box::pin(drive(connection, &limits, patience, end_of_life)).await;
+        let fault = Box::pin(drive(connection, &limits, patience, end_of_life)).await;
+        site.http2.count(fault);
     } else {
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder.timer(TokioTimer::new());

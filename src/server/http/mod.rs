@@ -6,13 +6,13 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::Response};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Version};
 use hyper::body::Incoming;
 use prometheus::{IntCounterVec, Opts, Registry};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::transport::{RemoteAddress, grpc};
+use crate::transport::{RemoteAddress, drained, grpc};
 
 mod connection;
 mod paths;
@@ -34,15 +34,16 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// Counter of requests (metrics.md 4).
+/// Counters of requests (metrics.md 4) and of HTTP/2 connections that this side ended.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     requests: IntCounterVec,
+    http2_errors: IntCounterVec,
     counting: bool,
 }
 
 impl Metrics {
-    /// Makes and registers the counter; with `counting` (`prometheus.instrument_http_handlers`) it has values.
+    /// Makes and registers the counters; with `counting` (`prometheus.instrument_http_handlers`) that of requests has values.
     ///
     /// # Errors
     /// When the name is taken in the registry.
@@ -55,8 +56,20 @@ impl Metrics {
             Opts::new("node_incoming_http_requests_total", "HTTP requests.").namespace(namespace),
             &["path", "method", "status"],
         )?;
+        let http2_errors = IntCounterVec::new(
+            Opts::new(
+                "centripetal_http2_errors_total",
+                "HTTP/2 connections ended for a fault of the peer.",
+            ),
+            &["reason"],
+        )?;
         registry.register(Box::new(requests.clone()))?;
-        Ok(Self { requests, counting })
+        registry.register(Box::new(http2_errors.clone()))?;
+        Ok(Self {
+            requests,
+            http2_errors,
+            counting,
+        })
     }
 
     fn count(&self, path: &str, method: &Method, status: u16) {
@@ -102,8 +115,8 @@ impl Site {
         }
         let found = match self.paths.find(request.uri().path()) {
             Lookup::Handler(found) => found,
-            Lookup::Redirect(to) => return redirect(&to),
-            Lookup::Nothing => return not_found(),
+            Lookup::Redirect(to) => return unwanted(request, redirect(&to)).await,
+            Lookup::Nothing => return unwanted(request, not_found()).await,
         };
         let start = Instant::now();
         let method = request.method().clone();
@@ -115,6 +128,14 @@ impl Site {
         tracing::debug!(%method, status, path, addr, duration = ?start.elapsed(), "http request");
         response
     }
+}
+
+/// Answers a request that nobody wants, on HTTP/2 when it has ended.
+async fn unwanted(request: Request<Incoming>, answer: Response) -> Response {
+    if request.version() == Version::HTTP_2 {
+        drained(request.into_body()).await;
+    }
+    answer
 }
 
 /// Calls a router, which cannot fail.

@@ -24,12 +24,13 @@ async fn start(shared: bool) -> Server {
         .tree("tree", "/tree", Router::new().fallback(|| async { "tree" }))
         .unwrap();
     let registry = Registry::new();
+    let metrics = Metrics::new(&registry, "centrifugo", true).unwrap();
     let site = Arc::new(Site {
         paths,
         grpc: shared.then(|| Router::new().fallback(|| async { "grpc" })),
-        metrics: Metrics::new(&registry, "centrifugo", true).unwrap(),
         patience: Duration::from_secs(1),
-        http2: Http2::from(&testing::grpc_config()),
+        http2: Http2::new(&testing::grpc_config(), &metrics),
+        metrics,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
