@@ -34,7 +34,7 @@ pub use file::{Format, Unreadable, Unwritable};
 pub use listing::{environment_lines, minimal, shown};
 pub use pem::{NoPem, read_pem};
 pub use resolve::{Flags, Unresolved};
-pub use typed::{EngineChoice, Health, HttpServer, Node, Shutdown, Tls};
+pub use typed::{Autocert, EngineChoice, Health, HttpServer, Node, Shutdown, Tls};
 pub use warning::Warning;
 
 /// Why there is no configuration.
@@ -315,8 +315,21 @@ impl Config {
     }
 }
 
-/// Options that are read on use: tokens, channels, RPC, limits of clients.
+/// Options that are read on use: tokens, channels, RPC, limits of clients; and certificates, which are read with them.
 fn takes_effect_at_once(key: &str) -> bool {
+    const CERTIFICATES: [&str; 3] = ["cert_pem", "key_pem", "client_ca_pem"];
+    const LISTENERS: [&str; 4] = [
+        "http_server.tls",
+        "http_server.internal_tls",
+        "centripetal.grpc.tls",
+        "grpc_api.tls",
+    ];
+    if let Some((section, option)) = key.rsplit_once('.')
+        && LISTENERS.contains(&section)
+        && CERTIFICATES.contains(&option)
+    {
+        return true;
+    }
     const CONSTRUCTED: [&str; 4] = [
         "client.proxy.",
         "channel.proxy.",

@@ -17,6 +17,8 @@ pub struct HttpServer {
     pub internal_port: String,
     /// TLS.
     pub tls: Tls,
+    /// Certificates that come by themselves, in place of those of `tls`.
+    pub tls_autocert: Autocert,
     /// TLS on the external listener only.
     pub tls_external: bool,
     /// TLS of a separate internal listener.
@@ -43,6 +45,13 @@ impl HttpServer {
         // A text that is no port was refused by the rules.
         (address, self.internal_port.parse().unwrap_or(self.port))
     }
+}
+
+/// Certificates by ACME.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Autocert {
+    /// Switched on.
+    pub enabled: bool,
 }
 
 /// TLS settings of one listener or one outgoing connection (config.md 7.1).

@@ -104,6 +104,11 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// Request extension: the name in the client's verified certificate (gateway.md 2, row 3). Put there by a listener that
+/// verifies certificates and was told which name counts; an embedder's listener may do the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified(pub UserId);
+
 /// Generation of the client protocol (client-protocol.md 1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Version {
@@ -137,6 +142,8 @@ pub struct Peer {
     pub credentials: Option<Credentials>,
     /// Its credentials were wrong: the connection is closed with this before anything is read.
     pub refused: Option<Disconnect>,
+    /// Name in its verified certificate: the user, unless the connect command or the request has credentials.
+    pub certified: Option<UserId>,
     /// User identifier from the header named by `client.user_id_http_header`, when present.
     pub user_header: Option<UserId>,
     /// Request headers or metadata kept for proxies; empty unless some proxy forwards them.

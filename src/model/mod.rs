@@ -11,7 +11,9 @@ mod secret;
 mod time;
 
 pub use channel::{Channel, ChannelOptions, DataFormat, RecoveryMode, SubscriptionType};
-pub use client::{ClientId, ClientInfo, Credentials, Encoding, NodeId, Peer, UserId, Version};
+pub use client::{
+    Certified, ClientId, ClientInfo, Credentials, Encoding, NodeId, Peer, UserId, Version,
+};
 pub use code::{ClientError, Disconnect, Refused, Rejection, Unsubscribe};
 pub use command::{Control, Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};
 pub use publication::{

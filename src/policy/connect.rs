@@ -101,6 +101,13 @@ impl Policy {
             let token = verified.and_then(|token| self.check_info(token, presented.kind(), client));
             return token.map(known).map_err(refuse);
         }
+        // Ambient, so whatever was brought on purpose goes before it.
+        if let Some(name) = &peer.certified {
+            return Ok(known(ConnectionToken {
+                user: name.clone(),
+                ..ConnectionToken::default()
+            }));
+        }
         self.without_credentials(settings, client)
     }
 

@@ -9,6 +9,7 @@ use axum::Router;
 use tokio::{net::TcpListener, time::interval};
 use tokio_util::sync::CancellationToken;
 
+use self::entrance::{Admitted, Arrival};
 use crate::transport::{
     self, Tasks,
     grpc::{self, Health},
@@ -17,16 +18,20 @@ use crate::{auth, config, policy};
 
 mod drain;
 mod endpoints;
+mod entrance;
 mod gateway;
 mod h2;
 pub mod http;
 pub mod limits;
 mod listener;
 mod process;
+mod proxy_protocol;
 mod signals;
+pub mod tls;
 
 pub use drain::{Config as ShutdownConfig, Outcome, Steps};
 pub use endpoints::{Endpoint, health, init, metrics, readiness};
+pub use entrance::{Entrance, Metrics as EntranceMetrics};
 pub use gateway::{Gateway, Reload};
 pub use listener::BindError;
 pub use process::run;
@@ -72,6 +77,9 @@ pub enum Error {
     /// `client.user_id_http_header` is no header name.
     #[error("client.user_id_http_header is no header name")]
     UserHeader(#[from] ::http::header::InvalidHeaderName),
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// `centripetal.grpc.api` without a key.
     #[error("centripetal.grpc.api needs grpc_api.key")]
     ApiWithoutKey,
@@ -91,6 +99,10 @@ pub struct HttpListener {
     pub paths: http::Paths,
     /// gRPC on the same port, when shared.
     pub grpc: Option<Router>,
+    /// HTTP/2 without TLS as well.
+    pub h2c: bool,
+    /// What connections pass first.
+    pub entrance: Entrance,
 }
 
 /// One gRPC listener to open.
@@ -106,6 +118,8 @@ pub struct GrpcListener {
     pub required: bool,
     /// What it serves.
     pub router: Router,
+    /// What connections pass first.
+    pub entrance: Entrance,
 }
 
 /// What a server is made of.
@@ -127,11 +141,86 @@ pub struct Parts<'a> {
     pub metrics: http::Metrics,
 }
 
+/// What serves the connections of a listener.
+trait Site: Send + Sync + 'static {
+    fn serve<S: http::Duplex>(
+        self: Arc<Self>,
+        stream: S,
+        arrival: Arrival,
+        streams: Tasks,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send;
+}
+
+impl Site for http::Site {
+    async fn serve<S: http::Duplex>(
+        self: Arc<Self>,
+        stream: S,
+        arrival: Arrival,
+        streams: Tasks,
+        stop: CancellationToken,
+    ) {
+        http::serve(stream, arrival, self, streams, stop).await;
+    }
+}
+
+impl Site for h2::GrpcSite {
+    async fn serve<S: http::Duplex>(
+        self: Arc<Self>,
+        stream: S,
+        arrival: Arrival,
+        streams: Tasks,
+        stop: CancellationToken,
+    ) {
+        h2::serve(stream, arrival, self, streams, stop).await;
+    }
+}
+
+/// A bound listener, what connections pass first, and what they find behind.
+#[derive(Debug)]
+struct Opened<T> {
+    listener: TcpListener,
+    entrance: Entrance,
+    site: Arc<T>,
+}
+
+impl<T: Site> Opened<T> {
+    /// Starts the task that accepts. Each connection, from its first byte on, is a task of its own.
+    fn start(self, patience: Duration, connections: &Tasks, accepting: &CancellationToken) {
+        let Self {
+            listener,
+            entrance,
+            site,
+        } = self;
+        let (tasks, stop) = (connections.clone(), accepting.clone());
+        let serve = move |socket, remote| {
+            let (entrance, site) = (entrance.clone(), site.clone());
+            let (streams, stop) = (tasks.clone(), stop.clone());
+            async move {
+                let admitted = entrance.admit(socket, remote, patience);
+                match stop.run_until_cancelled(admitted).await.flatten() {
+                    Some(Admitted::Plain(socket, arrival)) => {
+                        site.serve(socket, arrival, streams, stop).await;
+                    }
+                    Some(Admitted::Secured(stream, arrival)) => {
+                        site.serve(stream, arrival, streams, stop).await;
+                    }
+                    None => {}
+                }
+            }
+        };
+        let accept = listener::accept(listener, accepting.clone(), connections.clone(), serve);
+        connections.spawn(accept);
+    }
+}
+
 /// Bound listeners and everything they serve.
 #[derive(Debug)]
 pub struct Server {
-    http: Vec<(TcpListener, Arc<http::Site>)>,
-    grpc: Vec<(TcpListener, Arc<h2::GrpcSite>)>,
+    http: Vec<Opened<http::Site>>,
+    grpc: Vec<Opened<h2::GrpcSite>>,
+    /// Longest time a connection may take to get in.
+    patience: Duration,
     health: Health,
     sessions: Tasks,
 }
@@ -152,6 +241,7 @@ impl Server {
             port,
             required,
             router,
+            entrance,
         } in parts.grpc
         {
             let listener = match listener::bind(&host, port).await {
@@ -169,7 +259,11 @@ impl Server {
                 http2: http2.clone(),
                 patience,
             };
-            grpc.push((listener, Arc::new(site)));
+            grpc.push(Opened {
+                listener,
+                entrance,
+                site: Arc::new(site),
+            });
         }
         let mut http = Vec::new();
         for HttpListener {
@@ -177,6 +271,8 @@ impl Server {
             port,
             paths,
             grpc,
+            h2c,
+            entrance,
         } in parts.http
         {
             if paths.is_empty() && grpc.is_none() {
@@ -188,15 +284,21 @@ impl Server {
             let site = http::Site {
                 paths,
                 grpc,
+                h2c,
                 metrics: parts.metrics.clone(),
                 patience,
                 http2: http2.clone(),
             };
-            http.push((listener, Arc::new(site)));
+            http.push(Opened {
+                listener,
+                entrance,
+                site: Arc::new(site),
+            });
         }
         Ok(Self {
             http,
             grpc,
+            patience,
             health: parts.health,
             sessions: parts.sessions,
         })
@@ -209,7 +311,7 @@ impl Server {
     pub fn http_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.http
             .iter()
-            .map(|(listener, _)| listener.local_addr())
+            .map(|opened| opened.listener.local_addr())
             .collect()
     }
 
@@ -220,28 +322,19 @@ impl Server {
     pub fn grpc_addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.grpc
             .iter()
-            .map(|(listener, _)| listener.local_addr())
+            .map(|opened| opened.listener.local_addr())
             .collect()
     }
 
     /// Serves until told to stop, then ends everything within the grace period.
     pub async fn run(self, stop: &Stop, shutdown: ShutdownConfig, steps: Steps) -> Outcome {
         let (accepting, connections) = (CancellationToken::new(), Tasks::default());
-        for (listener, site) in self.http {
-            let (tasks, token) = (connections.clone(), accepting.clone());
-            let serve = move |socket, remote| {
-                http::serve(socket, remote, site.clone(), tasks.clone(), token.clone())
-            };
-            let accept = listener::accept(listener, accepting.clone(), connections.clone(), serve);
-            connections.spawn(accept);
+        let patience = self.patience;
+        for opened in self.http {
+            opened.start(patience, &connections, &accepting);
         }
-        for (listener, site) in self.grpc {
-            let (tasks, token) = (connections.clone(), accepting.clone());
-            let serve = move |socket, remote| {
-                h2::serve(socket, remote, site.clone(), tasks.clone(), token.clone())
-            };
-            let accept = listener::accept(listener, accepting.clone(), connections.clone(), serve);
-            connections.spawn(accept);
+        for opened in self.grpc {
+            opened.start(patience, &connections, &accepting);
         }
         let mut tick = interval(REAP);
         while stop

@@ -101,6 +101,8 @@ async fn start(most: usize, goodbye: impl FnOnce(Tasks) -> Steps) -> Running {
         port: 0,
         paths,
         grpc,
+        h2c: false,
+        entrance: Entrance::default(),
     };
     let server = Server::bind(Parts {
         http: vec![
@@ -267,5 +269,6 @@ fn grpc_listener(port: u16, router: Router) -> GrpcListener {
         port,
         required: true,
         router,
+        entrance: Entrance::default(),
     }
 }

@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use serde::Deserialize;
+use tokio::net::TcpStream;
 
 use crate::{
     model::Peer,
@@ -74,6 +75,10 @@ impl Serve for Node {
         Self::serve(self, link, peer)
     }
 }
+
+/// What a listener with TLS serves. The WebSocket endpoint takes exactly this back out of hyper, or else a [`TcpStream`];
+/// anything else stays behind hyper's wrapper.
+pub type SecuredStream = Box<tokio_rustls::server::TlsStream<TcpStream>>;
 
 /// Request extension: the other end of the connection, put there by the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::{
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue};
 
 use super::RemoteAddress;
-use crate::model::{Credentials, Encoding, Peer, Refused, UserId, Version};
+use crate::model::{Certified, Credentials, Encoding, Peer, Refused, UserId, Version};
 
 const FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -49,7 +49,9 @@ impl TrustedProxies {
         networks.collect::<Result<_, _>>().map(Self)
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    /// True for an address in one of the networks; IPv4 in its own form.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
         self.0
             .iter()
             .any(|(network, bits)| match (network, address) {
@@ -127,6 +129,7 @@ impl PeerRules {
             address: remote.map(|remote| self.trusted.resolve(remote, headers)),
             credentials: extensions.get::<Credentials>().cloned(),
             refused: extensions.get::<Refused>().map(|refused| refused.0.clone()),
+            certified: extensions.get::<Certified>().map(|name| name.0.clone()),
             user_header: None,
             headers: self.keep(headers),
         }

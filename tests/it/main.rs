@@ -6,6 +6,8 @@
 )]
 
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 mod auth;
 #[cfg(test)]
 mod commands;
@@ -35,6 +37,8 @@ mod smoke;
 #[cfg(test)]
 mod subscribe;
 mod support;
+#[cfg(test)]
+mod tls;
 mod vendored;
 #[cfg(test)]
 mod wire;

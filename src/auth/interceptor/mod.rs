@@ -22,7 +22,7 @@ use tower::{Layer, Service};
 use super::{
     Authenticator, HEADER, HeaderValues, Kind, LEGACY_HEADERS, Reason, Refusal, api_key::ApiKey,
 };
-use crate::model::{Channel, ClientError, Credentials, Disconnect, Now, Refused};
+use crate::model::{Certified, Channel, ClientError, Credentials, Disconnect, Now, Refused};
 
 /// Trailer with code, reason and whether to reconnect (client-protocol.md 6.2).
 const TRAILER: &str = "disconnect";
@@ -112,7 +112,9 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
-        let (auth, options) = (self.auth.clone(), self.options);
+        let (auth, mut options) = (self.auth.clone(), self.options);
+        // Row 3 was the listener's; it is enough where something is demanded.
+        options.required &= request.extensions().get::<Certified>().is_none();
         Box::pin(async move {
             if request.extensions().get::<Credentials>().is_none() {
                 let now = Now::at(tokio::time::Instant::now().into_std());
@@ -147,7 +149,7 @@ impl Authenticator {
     }
 }
 
-/// Rows 1, 2 and 4 of gateway.md 2. Row 0 was looked at before; row 3 needs a listener that verifies certificates.
+/// Rows 1, 2 and 4 of gateway.md 2. Row 0 was looked at before, as was row 3, which the policy weighs against a token.
 async fn identify(
     auth: &Authenticator,
     options: Options,

@@ -310,6 +310,29 @@ async fn row_4_opens_unless_credentials_are_required() {
 }
 
 #[tokio::test]
+async fn row_3_is_enough_where_credentials_are_required() {
+    let auth = authenticator(&hmac_config());
+    let required = Options {
+        required: true,
+        ..GRPC
+    };
+    let certified = |headers: &[(&'static str, &str)]| {
+        let mut request = request(headers);
+        let name = Certified(UserId::from("service"));
+        request.extensions_mut().insert(name);
+        request
+    };
+    let outcome = call(&auth, required, certified(&[])).await;
+    assert!(outcome.reached && outcome.credentials.is_none());
+    let token = bearer_of(json!({"sub": "42"}));
+    let both = certified(&[("authorization", &token)]);
+    assert_eq!(call(&auth, required, both).await.user(), Some("42"));
+    let wrong = certified(&[("authorization", "Bearer x")]);
+    let outcome = call(&auth, required, wrong).await;
+    assert_eq!(outcome.status().1.unwrap()["code"], 3500, "no way back");
+}
+
+#[tokio::test]
 async fn http_requests_go_on_with_a_mark() {
     let auth = authenticator(&hmac_config());
     let refused = async |value: &str| call(&auth, HTTP, request(&[(HEADER, value)])).await;

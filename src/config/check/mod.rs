@@ -5,7 +5,9 @@
 
 use serde_json::Value;
 
-use crate::{auth::Config as AuthConfig, policy::Config as PolicyConfig};
+use crate::{
+    auth::Config as AuthConfig, policy::Config as PolicyConfig, server::tls::Config as TlsConfig,
+};
 
 use super::{
     Config,
@@ -46,7 +48,7 @@ fn broken(text: impl Into<String>) -> Checked {
 }
 
 /// Rules of single modules, called after all others. A module adds one line here.
-const MODULE_RULES: &[fn(&Config) -> Checked] = &[tokens, namespaces];
+const MODULE_RULES: &[fn(&Config) -> Checked] = &[tokens, namespaces, certificates];
 
 /// Keys, patterns and key set templates of tokens, and the secrets of credentials.
 fn tokens(config: &Config) -> Checked {
@@ -59,6 +61,14 @@ fn tokens(config: &Config) -> Checked {
 /// Namespaces as the policy reads them.
 fn namespaces(config: &Config) -> Checked {
     let section: PolicyConfig = config
+        .section("")
+        .map_err(|error| Invalid::new(error.to_string()))?;
+    section.check().map_err(|error| told(&error))
+}
+
+/// Certificates and keys as the listeners read them.
+fn certificates(config: &Config) -> Checked {
+    let section: TlsConfig = config
         .section("")
         .map_err(|error| Invalid::new(error.to_string()))?;
     section.check().map_err(|error| told(&error))

@@ -156,6 +156,7 @@ fn own(root: Section<'_>) -> Checked {
         own.text("grpc.identity"),
         &["", "san_uri", "san_dns", "common_name"],
     )?;
+    identity(root)?;
     if own.text("proxy_protocol") == "required" && own.texts("trusted_proxies").next().is_none() {
         return broken("centripetal.proxy_protocol needs centripetal.trusted_proxies");
     }
@@ -167,6 +168,26 @@ fn own(root: Section<'_>) -> Checked {
         }
     }
     Ok(())
+}
+
+/// A name is taken from certificates that were verified, or from none.
+fn identity(root: Section<'_>) -> Checked {
+    let own = root.section("centripetal.grpc");
+    let verifies = |place: &str| {
+        let tls = root.section(place);
+        tls.on("enabled") && !tls.text("client_ca_pem").is_empty()
+    };
+    let place = if own.on("enabled") {
+        "centripetal.grpc.tls"
+    } else {
+        "http_server.tls"
+    };
+    if own.text("identity").is_empty() || verifies(place) {
+        return Ok(());
+    }
+    broken(format!(
+        "centripetal.grpc.identity needs verified client certificates: set {place}.enabled and {place}.client_ca_pem"
+    ))
 }
 
 /// `10.0.0.0/8`, `fd00::/8`, or one address.

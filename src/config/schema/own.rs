@@ -45,14 +45,14 @@ table! {
     B api                    bool(false)  "Serve the server API here too, with `grpc_api.key`.";
     B reflection             bool(false)  "Describe the services to tools such as grpcurl.";
     B require_credentials    bool(false)  "Refuse streams that bring no credentials in their metadata.";
-    C identity               text("")     "Take the user from the client certificate: `san_uri`, `san_dns` or `common_name`." [missing];
+    C identity               text("")     "Take the user from the client certificate: `san_uri`, `san_dns` or `common_name`. Needs `tls.client_ca_pem`.";
     C compression            bool(false)  "Compress replies for clients that offer it.";
     B message_size_limit     int(65_536)  "Largest command a client may send, in bytes.";
     C max_concurrent_streams int(4096)    "Streams on one HTTP/2 connection.";
     C keepalive_interval     secs(25)     "How often a quiet connection is probed.";
     C keepalive_timeout      secs(10)     "How long a probe may go unanswered.";
     C max_connection_age     secs(0)      "Age at which clients are sent elsewhere, with jitter; 0 means never.";
-    B tls                    section(&[TLS]) "TLS on this listener." [missing];
+    B tls                    section(&[TLS]) "TLS on this listener.";
 }
 
 table! {
@@ -77,7 +77,7 @@ table! {
     B readiness       section(&[READINESS]) "Readiness endpoint.";
     C publish_timeout secs(5)               "Longest wait of a publication for its turn; then error 100, never a silent loss.";
     B trusted_proxies texts(&[])            "Networks whose `X-Forwarded-` headers are believed, such as `10.0.0.0/8`.";
-    C proxy_protocol  text("off")           "`required`: client connections begin with the PROXY protocol; from `trusted_proxies` only." [only(&["off"])];
+    C proxy_protocol  text("off")           "`required`: client connections begin with the PROXY protocol; from `trusted_proxies` only.";
     C sockjs          section(&[SOCKJS])    "SockJS, for very old browsers.";
     C metrics         section(&[METRICS])   "What metrics are called.";
     C telemetry       section(&[TELEMETRY]) "What traces contain.";

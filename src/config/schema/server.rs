@@ -27,12 +27,12 @@ table! {
     A port             port(8000)          "Port on which clients are served." [short('p')];
     B internal_address text("")            "Host for operators' endpoints; empty means as `address`." [flag];
     A internal_port    text("")            "Port for operators' endpoints; empty means as `port`. Keep it from the public." [flag];
-    A tls              section(&[TLS])     "TLS on these listeners." [missing];
+    A tls              section(&[TLS])     "TLS on these listeners.";
     B tls_autocert     section(&[AUTOCERT]) "Certificates that come and renew by themselves." [missing];
-    B tls_external     bool(false)         "TLS for clients only, not for operators." [missing];
-    B internal_tls     section(&[TLS])     "Other TLS settings for operators' endpoints on a port of their own." [missing];
+    B tls_external     bool(false)         "TLS for clients only, not for operators.";
+    B internal_tls     section(&[TLS])     "Other TLS settings for operators' endpoints on a port of their own.";
     C http3            section(&[HTTP3])   "HTTP/3 on the external listener." [missing];
-    C h2c_external     bool(false)         "HTTP/2 without TLS for clients; needs a separate `internal_port`." [missing];
+    C h2c_external     bool(false)         "HTTP/2 without TLS for clients; needs a separate `internal_port`.";
 }
 
 table! {
@@ -58,7 +58,7 @@ table! {
     B address    text("")        "Host to listen on; empty means all interfaces.";
     A port       port(10000)     "Port of the server API over gRPC." [flag];
     A key        secret()        "Key that callers must send; empty means none is asked for.";
-    B tls        section(&[TLS]) "TLS on this listener." [missing];
+    B tls        section(&[TLS]) "TLS on this listener.";
     B reflection bool(false)     "Describe the service to tools such as grpcurl.";
     C max_receive_message_size int(0) "Largest request in bytes; 0 means 4 MiB.";
 }

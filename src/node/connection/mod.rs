@@ -125,7 +125,8 @@ impl Connection {
     }
 
     async fn drive<L: Link>(mut self, mut link: L) {
-        tracing::debug!("client connection established");
+        let addr = self.peer.address.map(tracing::field::display);
+        tracing::debug!(addr, "client connection established");
         let started = Instant::now();
         if let Some(version) = self.decoder.version() {
             link.decided(version);

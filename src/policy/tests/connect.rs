@@ -362,6 +362,68 @@ async fn hmac_credentials_are_taken_from_one_place() {
 }
 
 #[tokio::test]
+async fn a_certificate_names_the_user_unless_something_was_brought() {
+    let certified = |credentials: Option<&str>| {
+        of_peer(Peer {
+            certified: Some(UserId::from("service")),
+            user_header: Some(UserId::from("7")),
+            credentials: credentials.map(|user| Credentials {
+                user: UserId::from(user),
+                ..Credentials::default()
+            }),
+            ..peer()
+        })
+    };
+    let user = async |setup: Setup, client: Client, question: ConnectQuestion| {
+        let answer = setup.build().connect(&client, question).await;
+        answer
+            .map(|granted| (granted.user.as_str().to_owned(), granted.expire_at))
+            .map_err(|rejection| code(&rejection))
+    };
+    let named = |user: &str| Ok((user.to_owned(), None));
+    let token = || connect(&jwt(json!({"sub": "42"})));
+    let plain = Setup::new;
+    assert_eq!(
+        user(plain(), certified(None), connect("")).await,
+        named("service")
+    );
+    let mut open = Setup::new();
+    open.policy.client.allow_anonymous_connect_without_token = true;
+    assert_eq!(
+        user(open, certified(None), connect("")).await,
+        named("service"),
+        "before anonymous access"
+    );
+    assert_eq!(
+        user(plain(), certified(None), token()).await,
+        named("42"),
+        "a token wins"
+    );
+    assert_eq!(
+        user(plain(), certified(None), connect("eyJx")).await,
+        Err("D3500".to_owned()),
+        "a wrong token is no way back"
+    );
+    assert_eq!(
+        user(plain(), certified(Some("ann")), connect("")).await,
+        named("ann"),
+        "credentials of the request win"
+    );
+    assert_eq!(
+        user(plain(), certified(Some("ann")), token()).await,
+        Err("D3501".to_owned())
+    );
+    let in_header = |value: String| ConnectQuestion {
+        headers: [("centripetal-credentials".to_owned(), value)].into(),
+        ..connect("")
+    };
+    let signed = user(Setup::hmac(), certified(None), in_header(h1("ann", 60))).await;
+    assert_eq!(signed.map(|(user, _)| user), Ok("ann".to_owned()));
+    let wrong = user(Setup::hmac(), certified(None), in_header("h1.x".to_owned())).await;
+    assert_eq!(wrong, Err("D3500".to_owned()));
+}
+
+#[tokio::test]
 async fn hmac_credentials_are_refused_like_tokens() {
     let policy = Setup::hmac().build();
     assert_eq!(policy.connect_outcome(&h1("42", -1)).await, "E109");

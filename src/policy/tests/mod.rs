@@ -125,6 +125,7 @@ fn peer() -> Peer {
         address: None,
         credentials: None,
         refused: None,
+        certified: None,
         user_header: None,
         headers: Arc::from([]),
     }

@@ -18,6 +18,7 @@ use crate::{
         endpoints::{self, Endpoint},
         http::Paths,
         limits::Limited,
+        tls::Place,
     },
     transport::{
         self,
@@ -34,8 +35,15 @@ impl Built {
         own: &OwnConfig,
     ) -> Result<(), Error> {
         let upstream: bool = config.section("client.hmac_credentials.tls_terminated_upstream")?;
-        let hosts = [&config.http_server.address, grpc_host(config, own)];
-        if self.auth.reads_hmac() && !upstream && !hosts.iter().all(|host| is_loopback(host)) {
+        let listeners = [
+            (Place::Http, &config.http_server.address),
+            (Place::Grpc, grpc_host(config, own)),
+        ];
+        let open = listeners.into_iter().any(|(place, host)| {
+            let listens = place != Place::Grpc || own.grpc.enabled;
+            listens && self.entrances.is_plain(place) && !is_loopback(host)
+        });
+        if self.auth.reads_hmac() && !upstream && open {
             tracing::warn!(
                 key = "client.hmac_credentials.enabled",
                 "HMAC credentials on a listener without TLS; set tls_terminated_upstream if a proxy in front has it"
@@ -94,15 +102,22 @@ impl Built {
         } else {
             None
         };
-        let listener = |(host, port): (&str, u16), paths, grpc| HttpListener {
+        let server = &config.http_server;
+        let listener = |place, (host, port): (&str, u16), paths| HttpListener {
             host: host.to_owned(),
             port,
             paths,
-            grpc,
+            grpc: None,
+            h2c: false,
+            entrance: self.entrances.of(place),
         };
-        let mut listeners = vec![listener(config.http_server.external(), external, shared)];
+        let mut listeners = vec![HttpListener {
+            grpc: shared,
+            h2c: server.h2c_external,
+            ..listener(Place::Http, server.external(), external)
+        }];
         if separate {
-            listeners.push(listener(config.http_server.internal(), internal, None));
+            listeners.push(listener(Place::Internal, server.internal(), internal));
         }
         Ok(listeners)
     }
@@ -177,6 +192,7 @@ impl Built {
                 // A port nobody asked for must not stop a server that is dropped in place of another.
                 required: config.is_given("centripetal.grpc.port"),
                 router: self.grpc_router(config, own, health)?,
+                entrance: self.entrances.of(Place::Grpc),
             });
         }
         let api: api::grpc::GrpcConfig = config.section("grpc_api")?;
@@ -191,6 +207,7 @@ impl Built {
                 port: api.port,
                 required: true,
                 router: self.api_router(&api)?,
+                entrance: self.entrances.of(Place::GrpcApi),
             });
         }
         Ok(listeners)

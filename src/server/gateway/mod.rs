@@ -3,6 +3,7 @@
 //! [`Gateway::build`] is a list of constructions in the order of dependence and opens the listeners last; nothing is
 //! served before [`Gateway::run`].
 
+mod entrances;
 mod listeners;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
@@ -12,11 +13,13 @@ use prometheus::Registry;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use self::entrances::Entrances;
 use super::{
-    Error, Outcome, Parts, Server, ShutdownConfig, Steps, Stop,
+    EntranceMetrics, Error, Outcome, Parts, Server, ShutdownConfig, Steps, Stop,
     endpoints::Endpoint,
     http,
     limits::{self, ConnectionLimits},
+    tls,
 };
 use crate::{
     api,
@@ -44,6 +47,15 @@ struct OwnConfig {
     readiness: Endpoint,
     publish_timeout: Duration,
     trusted_proxies: Vec<String>,
+    proxy_protocol: ProxyProtocol,
+}
+
+/// Whether connections of clients begin with the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ProxyProtocol {
+    Off,
+    Required,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -59,6 +71,7 @@ struct Built {
     limits: Arc<ConnectionLimits>,
     origins: Arc<Origins>,
     peers: Arc<PeerRules>,
+    entrances: Entrances,
     tasks: Tasks,
     api: api::Api,
     registry: Registry,
@@ -82,6 +95,7 @@ pub struct Reload {
     auth: Authenticator,
     policy: Arc<Policy>,
     limits: Arc<ConnectionLimits>,
+    tls: tls::Endpoints,
 }
 
 impl Reload {
@@ -96,10 +110,12 @@ impl Reload {
         let node: node::Config = config.section("")?;
         auth.check()?;
         policy.check()?;
+        let certificates = self.tls.prepare(&config.section("")?)?;
         self.auth.reload(&auth)?;
         self.policy.reload(&policy)?;
         self.limits.set(limits);
         self.node.reload(&node);
+        certificates.install();
         Ok(())
     }
 }
@@ -125,6 +141,7 @@ impl Gateway {
         } = config.section("prometheus")?;
         let built = Built::new(config, &own, &client)?;
         built.warn_of_plain_listeners(config, &own)?;
+        built.entrances.warn_of_operators(config);
         let health = Health::serving().await;
         let parts = Parts {
             http: built.http_listeners(config, &own, &client, (&health, page))?,
@@ -143,6 +160,7 @@ impl Gateway {
                 auth: built.auth,
                 policy: built.policy,
                 limits: built.limits,
+                tls: built.entrances.tls,
             },
             node: built.node,
             shutdown: config.section("shutdown")?,
@@ -213,6 +231,12 @@ impl Built {
             api::Metrics::new(&registry, NAMESPACE)?,
             stopping.clone(),
         );
+        let trusted = TrustedProxies::new(&own.trusted_proxies)?;
+        let entrances = Entrances {
+            tls: tls::Endpoints::new(&config.section("")?)?,
+            announce: (own.proxy_protocol == ProxyProtocol::Required).then(|| trusted.clone()),
+            metrics: EntranceMetrics::new(&registry)?,
+        };
         let user_header = Some(client.user_id_http_header.as_str()).filter(|name| !name.is_empty());
         Ok(Self {
             node,
@@ -221,10 +245,11 @@ impl Built {
             limits: Arc::new(limits),
             origins: Arc::new(Origins::new(&client.allowed_origins)?),
             peers: Arc::new(PeerRules {
-                trusted: TrustedProxies::new(&own.trusted_proxies)?,
+                trusted,
                 user_header: user_header.map(str::parse).transpose()?,
                 kept: Vec::new(),
             }),
+            entrances,
             tasks: Tasks::default(),
             api,
             registry,

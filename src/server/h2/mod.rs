@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     io::{self, IoSlice},
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -16,14 +15,16 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
-    net::TcpStream,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt, util::Oneshot};
 
-use super::http::{Http2, Limits, Streams, drive};
-use crate::transport::{RemoteAddress, Tasks};
+use super::{
+    entrance::Arrival,
+    http::{Duplex, Http2, Limits, Streams, drive},
+};
+use crate::transport::Tasks;
 
 /// First bytes of every HTTP/2 connection.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -42,9 +43,9 @@ pub(super) struct GrpcSite {
 }
 
 /// Serves one connection.
-pub(super) async fn serve(
-    mut socket: TcpStream,
-    remote: SocketAddr,
+pub(super) async fn serve<S: Duplex>(
+    mut socket: S,
+    arrival: Arrival,
     site: Arc<GrpcSite>,
     streams: Tasks,
     stop: CancellationToken,
@@ -59,7 +60,7 @@ pub(super) async fn serve(
     let limits = Limits::new(&stop, end_of_life.is_some());
     let visit = Visit {
         router: site.router.clone(),
-        remote,
+        arrival,
         limits: limits.clone(),
     };
     let socket = TokioIo::new(Rewound {
@@ -70,12 +71,12 @@ pub(super) async fn serve(
         .http2
         .builder(Streams(streams))
         .serve_connection(socket, visit);
-    let fault = Box::pin(drive(connection, &limits, None, end_of_life)).await;
-    site.http2.count(fault);
+    let failure = Box::pin(drive(connection, &limits, None, end_of_life)).await;
+    site.http2.count(failure.as_ref());
 }
 
 /// Reads as far as the preface goes; false at the first byte that is none of it.
-async fn preface(socket: &mut TcpStream) -> io::Result<bool> {
+async fn preface<S: Duplex>(socket: &mut S) -> io::Result<bool> {
     let mut seen = 0;
     let mut bytes = [0; PREFACE.len()];
     while seen < bytes.len() {
@@ -89,7 +90,7 @@ async fn preface(socket: &mut TcpStream) -> io::Result<bool> {
 }
 
 /// Ends a connection that speaks something else, reading what is under way so that the end is seen and not a reset.
-async fn refuse(mut socket: TcpStream) {
+async fn refuse<S: Duplex>(mut socket: S) {
     let rest = async {
         socket.shutdown().await?;
         tokio::io::copy(&mut socket, &mut tokio::io::sink()).await
@@ -103,7 +104,7 @@ async fn refuse(mut socket: TcpStream) {
 #[derive(Clone, Debug)]
 struct Visit {
     router: Router,
-    remote: SocketAddr,
+    arrival: Arrival,
     limits: Limits,
 }
 
@@ -114,19 +115,19 @@ impl hyper::service::Service<Request<Incoming>> for Visit {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.limits.mark(&mut request);
-        request.extensions_mut().insert(RemoteAddress(self.remote));
+        self.arrival.mark(request.extensions_mut());
         self.router.clone().oneshot(request)
     }
 }
 
 /// A socket of which some bytes were read already; they are read again.
 #[derive(Debug)]
-struct Rewound {
+struct Rewound<S> {
     read: &'static [u8],
-    socket: TcpStream,
+    socket: S,
 }
 
-impl AsyncRead for Rewound {
+impl<S: Duplex> AsyncRead for Rewound<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -142,7 +143,7 @@ impl AsyncRead for Rewound {
     }
 }
 
-impl AsyncWrite for Rewound {
+impl<S: Duplex> AsyncWrite for Rewound<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,7 +1,12 @@
 //! The gRPC listener as a raw peer sees it.
 
+use std::net::SocketAddr;
+
 use prometheus::Registry;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 
 use super::*;
 use crate::{
@@ -30,7 +35,7 @@ async fn start(max_connection_age: Duration) -> (SocketAddr, CancellationToken, 
             let (socket, remote) = accepted.unwrap();
             owner.spawn(serve(
                 socket,
-                remote,
+                Arrival::plain(remote),
                 site.clone(),
                 owner.clone(),
                 token.clone(),

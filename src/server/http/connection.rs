@@ -2,9 +2,7 @@
 //! graceful end.
 
 use std::{
-    error::Error,
     future::Future,
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -21,15 +19,18 @@ use hyper_util::{
 };
 use prometheus::IntCounterVec;
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Metrics, Site, Visit};
-use crate::transport::{
-    Tasks,
-    grpc::{Config, ConnectionAge, StreamScope},
+use super::{Metrics, Site, Visit, fault};
+use crate::{
+    server::{entrance::Arrival, tls::Protocol},
+    transport::{
+        Tasks,
+        grpc::{Config, ConnectionAge, StreamScope},
+    },
 };
 
 /// Largest block of request headers, in both generations of HTTP; more is 431.
@@ -93,9 +94,9 @@ impl Http2 {
         }
     }
 
-    /// Counts a connection that this side has ended for a reason.
-    pub(in crate::server) fn count(&self, reason: Option<&'static str>) {
-        if let Some(reason) = reason {
+    /// Counts a connection that this side has ended for a fault of the peer.
+    pub(in crate::server) fn count(&self, failure: Option<&Failure>) {
+        if let Some(reason) = failure.and_then(fault::goaway) {
             self.errors.with_label_values(&[reason]).inc();
         }
     }
@@ -160,59 +161,17 @@ impl Limits {
 pub(in crate::server) trait Graceful:
     Future<Output = Result<(), Self::Error>>
 {
-    type Error: AsError;
+    type Error: Into<Failure>;
 
     fn graceful_shutdown(self: Pin<&mut Self>);
 }
 
-/// An error, boxed or not.
-pub(in crate::server) trait AsError {
-    fn as_error(&self) -> &(dyn Error + 'static);
-}
-
-impl AsError for hyper::Error {
-    fn as_error(&self) -> &(dyn Error + 'static) {
-        self
-    }
-}
-
-impl AsError for Box<dyn Error + Send + Sync> {
-    fn as_error(&self) -> &(dyn Error + 'static) {
-        &**self
-    }
-}
-
-/// Why this side has ended a connection, if it was this side: the code of its GOAWAY.
-fn reason(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(error) = cause.downcast_ref::<h2::Error>() {
-            return error.reason().filter(|_| error.is_library()).map(name);
-        }
-        if cause.downcast_ref().is_some_and(hyper::Error::is_timeout) {
-            return Some("keepalive_timeout");
-        }
-        next = cause.source();
-    }
-    None
-}
-
-/// Codes that this side sends.
-fn name(reason: h2::Reason) -> &'static str {
-    match reason {
-        h2::Reason::PROTOCOL_ERROR => "protocol_error",
-        h2::Reason::FLOW_CONTROL_ERROR => "flow_control_error",
-        h2::Reason::STREAM_CLOSED => "stream_closed",
-        h2::Reason::FRAME_SIZE_ERROR => "frame_size_error",
-        h2::Reason::COMPRESSION_ERROR => "compression_error",
-        h2::Reason::ENHANCE_YOUR_CALM => "enhance_your_calm",
-        _ => "other",
-    }
-}
+/// Why a connection ended.
+pub(in crate::server) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 macro_rules! graceful {
     ($connection:ty, $error:ty) => {
-        impl Graceful for $connection {
+        impl<S: Duplex> Graceful for $connection {
             type Error = $error;
 
             fn graceful_shutdown(self: Pin<&mut Self>) {
@@ -222,11 +181,13 @@ macro_rules! graceful {
     };
 }
 
-type Socket = TokioIo<TcpStream>;
-graceful!(hyper::server::conn::http1::UpgradeableConnection<Socket, Visit>, hyper::Error);
 graceful!(
-    auto::UpgradeableConnection<'_, Socket, Visit, Streams>,
-    Box<dyn Error + Send + Sync>
+    hyper::server::conn::http1::UpgradeableConnection<TokioIo<S>, Visit>,
+    hyper::Error
+);
+graceful!(
+    auto::UpgradeableConnection<'_, TokioIo<S>, Visit, Streams>,
+    Failure
 );
 
 impl<I, S, B> Graceful for hyper::server::conn::http2::Connection<I, S, Streams>
@@ -234,10 +195,10 @@ where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
     S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
     S::Future: Send + 'static,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     B: http_body::Body + Send + 'static,
     B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     type Error = hyper::Error;
 
@@ -246,14 +207,14 @@ where
     }
 }
 
-/// Drives a connection to its end and tells which fault of the peer it was, if one. Without patience the first request may come when
-/// it likes: HTTP/2 has its own pings.
+/// Drives a connection to its end; which one it was is the peer's affair. Without patience the first request may come when
+/// it likes: HTTP/2 has its own pings. Returns why it failed, if it did.
 pub(in crate::server) async fn drive<C>(
     connection: C,
     limits: &Limits,
     patience: Option<Duration>,
     end_of_life: Option<Instant>,
-) -> Option<&'static str>
+) -> Option<Failure>
 where
     C: Graceful,
 {
@@ -268,10 +229,11 @@ where
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
-                let error = ended.err()?;
-                let error = error.as_error();
-                tracing::debug!(error, "connection ended");
-                return reason(error);
+                let failure = ended.err().map(Into::into);
+                if let Some(error) = &failure {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return failure;
             }
             () = limits.stop.cancelled(), if !stopping => {
                 if patience.is_some() && !limits.seen.load(Ordering::Relaxed) {
@@ -317,37 +279,59 @@ enum Alarm {
     Farewell,
 }
 
-/// Serves one connection of a site, HTTP/1 with upgrades, and HTTP/2 where gRPC shares the port.
-pub(in crate::server) async fn serve(
-    socket: TcpStream,
-    remote: SocketAddr,
+/// A stream of bytes in both directions, with or without TLS.
+pub(in crate::server) trait Duplex:
+    AsyncRead + AsyncWrite + Unpin + Send + 'static
+{
+}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Duplex for S {}
+
+/// Serves one connection of a site: HTTP/1 with upgrades, and HTTP/2 where the handshake agreed upon it or a plain port
+/// offers it.
+pub(in crate::server) async fn serve<S: Duplex>(
+    stream: S,
+    arrival: Arrival,
     site: Arc<Site>,
     streams: Tasks,
     stop: CancellationToken,
 ) {
-    let shared = site.grpc.is_some();
-    let end_of_life = site.http2.end_of_life().filter(|_| shared);
+    let end_of_life = site.http2.end_of_life().filter(|_| site.grpc.is_some());
     let limits = Limits::new(&stop, end_of_life.is_some());
-    let (patience, io) = (Some(site.patience), TokioIo::new(socket));
+    let (patience, io) = (Some(site.patience), TokioIo::new(stream));
+    let protocol = match arrival.protocol {
+        Protocol::Unsaid if !site.finds_out() => Protocol::Http1,
+        protocol => protocol,
+    };
     let visit = Visit {
         site: site.clone(),
-        remote,
+        arrival,
         limits: limits.clone(),
     };
-    if shared {
-        let mut builder = auto::Builder::new(Streams(streams));
-        let mut http1 = builder.http1();
-        http1.timer(TokioTimer::new());
-        http1.header_read_timeout(IDLE).max_buf_size(HEADERS);
-        http2_settings!(builder.http2(), &site.http2);
-        let connection = builder.serve_connection_with_upgrades(io, visit);
-        let fault = Box::pin(drive(connection, &limits, patience, end_of_life)).await;
-        site.http2.count(fault);
-    } else {
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new());
-        builder.header_read_timeout(IDLE).max_header_size(HEADERS);
-        let connection = builder.serve_connection(io, visit).with_upgrades();
-        Box::pin(drive(connection, &limits, patience, None)).await;
+    let failure = match protocol {
+        Protocol::Http1 => {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            builder.timer(TokioTimer::new());
+            builder.header_read_timeout(IDLE).max_header_size(HEADERS);
+            let connection = builder.serve_connection(io, visit).with_upgrades();
+            Box::pin(drive(connection, &limits, patience, None)).await
+        }
+        Protocol::Http2 => {
+            let builder = site.http2.builder(Streams(streams));
+            let connection = builder.serve_connection(io, visit);
+            Box::pin(drive(connection, &limits, patience, end_of_life)).await
+        }
+        Protocol::Unsaid => {
+            let mut builder = auto::Builder::new(Streams(streams));
+            let mut http1 = builder.http1();
+            http1.timer(TokioTimer::new());
+            http1.header_read_timeout(IDLE).max_buf_size(HEADERS);
+            http2_settings!(builder.http2(), &site.http2);
+            let connection = builder.serve_connection_with_upgrades(io, visit);
+            Box::pin(drive(connection, &limits, patience, end_of_life)).await
+        }
+    };
+    site.http2.count(failure.as_ref());
+    if failure.is_some_and(|failure| fault::is_too_large(&failure)) {
+        site.metrics.too_large();
     }
 }

@@ -6,18 +6,20 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, response::Response};
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, Request, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header::HOST};
 use hyper::body::Incoming;
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::transport::{RemoteAddress, drained, grpc};
+use super::entrance::Arrival;
+use crate::transport::{drained, grpc};
 
 mod connection;
+mod fault;
 mod paths;
 
-pub(super) use connection::{Http2, Limits, Streams, drive, serve};
+pub(super) use connection::{Duplex, Http2, Limits, Streams, drive, serve};
 pub use paths::{DuplicatePath, Paths};
 use paths::{Lookup, not_found, redirect};
 
@@ -34,10 +36,11 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// Counters of requests (metrics.md 4) and of HTTP/2 connections that this side ended.
+/// Counters of requests (metrics.md 4), of those that no handler saw, and of HTTP/2 connections that this side ended.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     requests: IntCounterVec,
+    too_large: IntCounter,
     http2_errors: IntCounterVec,
     counting: bool,
 }
@@ -46,7 +49,7 @@ impl Metrics {
     /// Makes and registers the counters; with `counting` (`prometheus.instrument_http_handlers`) that of requests has values.
     ///
     /// # Errors
-    /// When the name is taken in the registry.
+    /// When a name is taken in the registry.
     pub fn new(
         registry: &Registry,
         namespace: &str,
@@ -65,11 +68,25 @@ impl Metrics {
         )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(http2_errors.clone()))?;
+        let too_large = IntCounter::with_opts(
+            Opts::new(
+                "http_headers_too_large_total",
+                "Requests answered 431 for their headers.",
+            )
+            .namespace("centripetal"),
+        )?;
+        registry.register(Box::new(too_large.clone()))?;
         Ok(Self {
             requests,
+            too_large,
             http2_errors,
             counting,
         })
+    }
+
+    /// A request was refused before it had a path.
+    fn too_large(&self) {
+        self.too_large.inc();
     }
 
     fn count(&self, path: &str, method: &Method, status: u16) {
@@ -88,8 +105,10 @@ impl Metrics {
 pub(super) struct Site {
     /// Handlers by path.
     pub(super) paths: Paths,
-    /// gRPC on the same port (`centripetal.grpc.shared`); without it the port speaks HTTP/1 only.
+    /// gRPC on the same port (`centripetal.grpc.shared`).
     pub(super) grpc: Option<Router>,
+    /// HTTP/2 without TLS as well, for requests that are no gRPC (`http_server.h2c_external`).
+    pub(super) h2c: bool,
     /// Counter of requests.
     pub(super) metrics: Metrics,
     /// Longest wait for the first request of a connection.
@@ -99,13 +118,17 @@ pub(super) struct Site {
 }
 
 impl Site {
+    /// Where no handshake has settled it: is the generation of HTTP read off the first bytes? Otherwise it is HTTP/1.
+    const fn finds_out(&self) -> bool {
+        self.grpc.is_some() || self.h2c
+    }
+
     /// Answers one request.
     async fn answer(
         self: Arc<Self>,
         remote: SocketAddr,
         mut request: Request<Incoming>,
     ) -> Response {
-        request.extensions_mut().insert(RemoteAddress(remote));
         if let Some(grpc) = self
             .grpc
             .as_ref()
@@ -113,6 +136,7 @@ impl Site {
         {
             return call(grpc.clone(), request).await;
         }
+        name_host(&mut request);
         let found = match self.paths.find(request.uri().path()) {
             Lookup::Handler(found) => found,
             Lookup::Redirect(to) => return unwanted(request, redirect(&to)).await,
@@ -156,11 +180,22 @@ fn address<B>(request: &Request<B>, remote: SocketAddr) -> String {
     }
 }
 
+/// HTTP/2 names the host in the address; handlers find it where HTTP/1 has it.
+fn name_host<B>(request: &mut Request<B>) {
+    if request.version() == Version::HTTP_2
+        && !request.headers().contains_key(HOST)
+        && let Some(authority) = request.uri().authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
 /// One connection's view of a site.
 #[derive(Clone, Debug)]
 pub(super) struct Visit {
     site: Arc<Site>,
-    remote: SocketAddr,
+    arrival: Arrival,
     limits: Limits,
 }
 
@@ -171,7 +206,8 @@ impl hyper::service::Service<Request<Incoming>> for Visit {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.limits.mark(&mut request);
-        let answer = self.site.clone().answer(self.remote, request);
+        self.arrival.mark(request.extensions_mut());
+        let answer = self.site.clone().answer(self.arrival.remote, request);
         Box::pin(async move { Ok(answer.await) })
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP/1 connections as a raw peer sees them.
+//! Connections as a raw peer sees them.
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,11 +12,16 @@ use crate::transport::{Tasks, testing};
 struct Server {
     address: SocketAddr,
     registry: Registry,
+    metrics: Metrics,
     stop: CancellationToken,
     tasks: Tasks,
 }
 
 async fn start(shared: bool) -> Server {
+    start_with(shared, false).await
+}
+
+async fn start_with(shared: bool, h2c: bool) -> Server {
     let mut paths = Paths::default();
     let echo = Router::new().fallback(|body: String| async move { body });
     paths.exact("echo", "/echo", echo).unwrap();
@@ -27,10 +32,11 @@ async fn start(shared: bool) -> Server {
     let metrics = Metrics::new(&registry, "centrifugo", true).unwrap();
     let site = Arc::new(Site {
         paths,
+        h2c,
         grpc: shared.then(|| Router::new().fallback(|| async { "grpc" })),
         patience: Duration::from_secs(1),
         http2: Http2::new(&testing::grpc_config(), &metrics),
-        metrics,
+        metrics: metrics.clone(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -41,7 +47,7 @@ async fn start(shared: bool) -> Server {
             let (socket, remote) = accepted.unwrap();
             owner.spawn(serve(
                 socket,
-                remote,
+                Arrival::plain(remote),
                 site.clone(),
                 owner.clone(),
                 token.clone(),
@@ -51,12 +57,17 @@ async fn start(shared: bool) -> Server {
     Server {
         address,
         registry,
+        metrics,
         stop,
         tasks,
     }
 }
 
 impl Server {
+    fn too_large(&self) -> u64 {
+        self.metrics.too_large.get()
+    }
+
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
@@ -107,8 +118,13 @@ async fn a_header_block_above_16_kib_is_431() {
         };
         let answer = server.ask(&request(15_000)).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert_eq!(server.too_large(), 0);
         let answer = server.ask(&request(17_000)).await;
         assert!(answer.starts_with("HTTP/1.1 431 "), "{shared} {answer}");
+        // It is counted once the connection has ended.
+        server.stop.cancel();
+        server.tasks.finished().await;
+        assert_eq!(server.too_large(), 1, "{shared}");
     }
 }
 
@@ -178,7 +194,12 @@ async fn requests_with_a_handler_are_counted_by_pattern() {
             ))
             .await;
     }
-    let mut counted: Vec<_> = server.registry.gather()[0]
+    let families = server.registry.gather();
+    let requests = families
+        .iter()
+        .find(|family| family.name().ends_with("http_requests_total"));
+    let mut counted: Vec<_> = requests
+        .unwrap()
         .get_metric()
         .iter()
         .map(|metric| {
@@ -220,6 +241,48 @@ async fn grpc_on_the_shared_port_is_told_by_its_content_type() {
             "{answer}"
         );
     }
+}
+
+/// HEADERS of stream 1: GET http /echo of host x, end of stream.
+const GET: &[u8] = b"\x00\x00\x0c\x01\x05\x00\x00\x00\x01\x82\x86\x44\x05/echo\x41\x01x";
+
+#[tokio::test]
+async fn http_2_without_tls_is_an_option() {
+    for (shared, h2c, answered) in [
+        (false, false, false),
+        (false, true, true),
+        (true, false, true),
+    ] {
+        let server = start_with(shared, h2c).await;
+        let mut socket = server.connect().await;
+        let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let bytes = [&preface[..], &settings, GET].concat();
+        socket.write_all(&bytes).await.unwrap();
+        let mut first = [0; 4];
+        let heard = socket.read_exact(&mut first).await.is_ok();
+        // The fourth byte of an HTTP/2 frame is its kind: settings come first.
+        assert_eq!(heard && first[3] == 4, answered, "{shared} {h2c}");
+    }
+}
+
+#[test]
+fn the_host_of_http_2_is_where_handlers_look_for_it() {
+    let request = |version, host: Option<&str>| {
+        let mut request = Request::get("https://gateway.example:8443/x");
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let mut request = request.version(version).body(()).unwrap();
+        name_host(&mut request);
+        let host = request.headers().get(HOST);
+        host.map(|host| host.to_str().unwrap().to_owned())
+    };
+    let named = Some("gateway.example:8443".to_owned());
+    assert_eq!(request(Version::HTTP_2, None), named);
+    let own = Some("own".to_owned());
+    assert_eq!(request(Version::HTTP_2, Some("own")), own);
+    assert_eq!(request(Version::HTTP_11, None), None);
 }
 
 #[test]

@@ -21,7 +21,10 @@ use http::{
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::Instrument;
 
@@ -29,7 +32,7 @@ use self::{
     handshake::{Accepted, Refused},
     link::{Settings, WebSocketLink},
 };
-use super::{ClientConfig, Metrics, Origins, PeerRules, Serve, Tasks};
+use super::{ClientConfig, Metrics, Origins, PeerRules, SecuredStream, Serve, Tasks};
 use crate::model::Peer;
 
 mod frame;
@@ -126,6 +129,11 @@ impl<S: Serve> Endpoint<S> {
                     drop(read);
                     serve.serve(link, *peer).await;
                 }
+                Ok(Taken::Secured(stream, read)) => {
+                    let link = WebSocketLink::new(stream, &read, native_ping, settings);
+                    drop(read);
+                    Box::pin(serve.serve(link, *peer)).await;
+                }
                 Ok(Taken::Wrapped(upgraded)) => {
                     let io = TokioIo::new(upgraded);
                     let link = WebSocketLink::new(io, &[], native_ping, settings);
@@ -143,22 +151,37 @@ impl<S: Serve> Endpoint<S> {
 enum Taken {
     /// The socket itself, and what was read from it already.
     Socket(TcpStream, Bytes),
-    /// Something else behind hyper's wrapper, such as TLS.
+    /// The same with TLS.
+    Secured(SecuredStream, Bytes),
+    /// Something else behind hyper's wrapper, such as the stream of an embedder.
     Wrapped(Upgraded),
 }
 
 impl From<Upgraded> for Taken {
     fn from(upgraded: Upgraded) -> Self {
-        use hyper_util::server::conn::auto::upgrade;
-        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => return Self::Socket(parts.io.into_inner(), parts.read_buf),
+        let upgraded = match take(upgraded) {
+            Ok((socket, read)) => return Self::Socket(socket, read),
             Err(upgraded) => upgraded,
         };
-        match upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => Self::Socket(parts.io.into_inner(), parts.read_buf),
+        match take(upgraded) {
+            Ok((stream, read)) => Self::Secured(stream, read),
             Err(upgraded) => Self::Wrapped(upgraded),
         }
     }
+}
+
+/// The stream itself, if it is of this type, whether hyper knew the generation of HTTP or had to find out.
+fn take<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    use hyper_util::server::conn::auto::upgrade;
+    let upgraded = match upgraded.downcast::<TokioIo<S>>() {
+        Ok(parts) => return Ok((parts.io.into_inner(), parts.read_buf)),
+        Err(upgraded) => upgraded,
+    };
+    let parts = upgrade::downcast::<TokioIo<S>>(upgraded)?;
+    Ok((parts.io.into_inner(), parts.read_buf))
 }
 
 async fn handle<S: Serve>(

@@ -8,7 +8,7 @@ use std::{
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 
 use super::{
     grpc::{Call, channel},
@@ -139,6 +139,15 @@ impl Client {
             Err(close) => panic!("refused: {close:?}"),
         });
         clients.collect::<Vec<_>>().try_into().unwrap()
+    }
+
+    /// A stream with this metadata on a connection of the test's own making, unless it is refused.
+    pub(crate) async fn stream(
+        channel: &Channel,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, Close> {
+        let call = Call::on(channel, headers).await?;
+        Ok(Self::over(Transport::Grpc, Wire::Grpc(call)))
     }
 
     fn over(transport: Transport, wire: Wire) -> Self {

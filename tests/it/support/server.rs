@@ -64,9 +64,14 @@ impl Server {
 
     /// Starts a server with the given settings laid over those every test needs, and waits until it serves.
     pub(crate) async fn start(settings: Value) -> Self {
+        Self::start_asked(settings, Self::healthy).await
+    }
+
+    /// The same, asked in another way whether it serves, such as over TLS.
+    pub(crate) async fn start_asked(settings: Value, asked: impl AsyncFn(&Self) -> bool) -> Self {
         let mut problem = String::new();
         for _ in 0..ATTEMPTS {
-            match Self::attempt(&settings).await {
+            match Self::attempt(&settings, &asked).await {
                 Ok(server) => return server,
                 Err(error) => problem = error,
             }
@@ -74,7 +79,7 @@ impl Server {
         panic!("{problem}");
     }
 
-    async fn attempt(settings: &Value) -> Result<Self, String> {
+    async fn attempt(settings: &Value, asked: impl AsyncFn(&Self) -> bool) -> Result<Self, String> {
         let [http, grpc, api] = free_ports();
         let mut config = json!({
             "http_server": {"address": "127.0.0.1", "port": http},
@@ -96,20 +101,23 @@ impl Server {
             grpc,
             api,
         };
-        server.ready().await?;
+        server.ready(asked).await?;
         Ok(server)
     }
 
-    async fn ready(&mut self) -> Result<(), String> {
+    async fn healthy(&self) -> bool {
         let health = format!("http://127.0.0.1:{}/health", self.http);
-        let client = http_client();
+        let answer = http_client().get(&health).send().await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    async fn ready(&mut self, asked: impl AsyncFn(&Self) -> bool) -> Result<(), String> {
         let deadline = Instant::now() + START;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("the server ended with {status}:\n{}", self.log()));
             }
-            let answer = client.get(&health).send().await;
-            if answer.is_ok_and(|answer| answer.status().is_success()) {
+            if asked(self).await {
                 return Ok(());
             }
             sleep(Duration::from_millis(20)).await;
@@ -171,6 +179,19 @@ impl Server {
         );
     }
 
+    /// Tells the server to read its configuration again, as an operator does.
+    pub(crate) fn hang_up(&self) {
+        let id = self.child.id().map(|id| id.to_string());
+        let told = id.map(|id| {
+            let mut kill = std::process::Command::new("kill");
+            kill.args(["-HUP", &id]).status()
+        });
+        assert!(
+            told.is_some_and(|told| told.is_ok_and(|status| status.success())),
+            "the server cannot be told to read its configuration"
+        );
+    }
+
     /// Waits for the end and returns the exit code.
     pub(crate) async fn ended(&mut self) -> Option<i32> {
         match timeout(END, self.child.wait()).await {
@@ -183,7 +204,7 @@ impl Server {
     pub(crate) async fn restart(&mut self) {
         let started = spawn(&self.folder.0).map(|child| self.child = child);
         started.unwrap_or_else(|error| panic!("no restart: {error}"));
-        let ready = self.ready().await;
+        let ready = self.ready(Self::healthy).await;
         ready.unwrap_or_else(|problem| panic!("no restart: {problem}"));
     }
 

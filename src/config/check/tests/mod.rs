@@ -48,8 +48,8 @@ fn what_does_not_exist_yet_is_named() {
         (json!({"uni_grpc": {"enabled": true}}), "uni_grpc.enabled"),
         (json!({"admin": {"enabled": true}}), "admin.enabled"),
         (
-            json!({"http_server": {"tls": {"enabled": true}}}),
-            "http_server.tls.enabled",
+            json!({"http_server": {"tls_autocert": {"enabled": true}}}),
+            "http_server.tls_autocert.enabled",
         ),
         (
             json!({"client": {"proxy": {"connect": {"enabled": true}}}}),
@@ -76,8 +76,8 @@ fn what_does_not_exist_yet_is_named() {
             "force_recovery_mode: cache",
         ),
         (
-            json!({"centripetal": {"proxy_protocol": "required"}}),
-            "centripetal.proxy_protocol: required",
+            json!({"centripetal": {"sockjs": {"enabled": true}}}),
+            "centripetal.sockjs.enabled",
         ),
         (
             json!({"opentelemetry": {"enabled": true}}),

@@ -82,6 +82,14 @@ fn own_options_are_checked() {
     for (own, part) in [
         (json!({"grpc": {"api": true}}), "needs grpc_api.key"),
         (json!({"grpc": {"identity": "odd"}}), "identity"),
+        (
+            json!({"grpc": {"identity": "san_uri"}}),
+            "identity needs verified client certificates: set centripetal.grpc.tls.enabled and centripetal.grpc.tls.client_ca_pem",
+        ),
+        (
+            json!({"grpc": {"identity": "san_uri", "enabled": false, "shared": true}}),
+            "set http_server.tls.enabled and http_server.tls.client_ca_pem",
+        ),
         (json!({"proxy_protocol": "odd"}), "proxy_protocol"),
         (
             json!({"proxy_protocol": "required"}),

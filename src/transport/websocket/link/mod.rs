@@ -319,4 +319,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
 }
 
 #[cfg(test)]
+mod secured;
+#[cfg(test)]
 mod tests;
