@@ -244,7 +244,7 @@ impl Server {
             entrance,
         } in parts.grpc
         {
-            let listener = match listener::bind(&host, port).await {
+            let listener = match listener::bind(&host, port, http2.unread()).await {
                 Ok(listener) => listener,
                 Err(error) if required => return Err(error.into()),
                 Err(error) => {
@@ -278,7 +278,7 @@ impl Server {
             if paths.is_empty() && grpc.is_none() {
                 continue;
             }
-            let listener = listener::bind(&host, port).await?;
+            let listener = listener::bind(&host, port, http2.unread()).await?;
             let (names, address) = (paths.names().join(", "), listener.local_addr()?);
             tracing::info!("serving {names} endpoints on {address}");
             let site = http::Site {

@@ -94,6 +94,11 @@ impl Http2 {
         }
     }
 
+    /// Longest time in which a peer takes nothing: that of an unanswered ping, on every listener.
+    pub(in crate::server) fn unread(&self) -> Duration {
+        self.keepalive.map_or(IDLE, |(every, wait)| every + wait)
+    }
+
     /// Counts a connection that this side has ended for a fault of the peer.
     pub(in crate::server) fn count(&self, failure: Option<&Failure>) {
         if let Some(reason) = failure.and_then(fault::goaway) {
@@ -330,7 +335,8 @@ pub(in crate::server) async fn serve<S: Duplex>(
             Box::pin(drive(connection, &limits, patience, end_of_life)).await
         }
     };
-    site.http2.count(failure.as_ref());
+    let speaks_http2 = !matches!(protocol, Protocol::Http1);
+    site.http2.count(failure.as_ref().filter(|_| speaks_http2));
     if failure.is_some_and(|failure| fault::is_too_large(&failure)) {
         site.metrics.too_large();
     }

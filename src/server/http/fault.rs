@@ -1,6 +1,6 @@
 //! Why a connection ended, when it was this side that ended it. Only reads errors; counting is done where they come up.
 
-use std::error::Error;
+use std::{error::Error, io};
 
 use super::connection::Failure;
 
@@ -10,12 +10,15 @@ pub(super) fn is_too_large(failure: &Failure) -> bool {
     error.is_some_and(hyper::Error::is_parse_too_large)
 }
 
-/// The code of the GOAWAY that this side has sent, or that it got no answer to its PING.
+/// The code of the GOAWAY that this side has sent, or that the peer did not answer PING or took nothing for too long.
 pub(super) fn goaway(failure: &Failure) -> Option<&'static str> {
     let mut next: Option<&(dyn Error + 'static)> = Some(&**failure);
     while let Some(cause) = next {
         if let Some(error) = cause.downcast_ref::<h2::Error>() {
             return error.reason().filter(|_| error.is_library()).map(name);
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return (error.kind() == io::ErrorKind::TimedOut).then_some("unread");
         }
         next = cause.source();
         // A slow head of HTTP/1 is a timeout as well, but one without a cause.

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     harness::server,
-    support::{Program, h2spec},
+    support::{Certificates, Program, h2spec},
 };
 
 /// Cases of the tool, one of them strict.
@@ -68,6 +68,20 @@ async fn the_grpc_listener_conforms() {
     };
     let server = server(json!({})).await;
     let report = judged(&tool, &server.grpc_target(), &[]).await;
+    assert!(report.failed.is_empty(), "{:#?}", report.failed);
+    assert_eq!((report.cases, report.skipped), (CASES, 0));
+}
+
+#[tokio::test]
+async fn the_grpc_listener_conforms_over_tls() {
+    let Some(tool) = h2spec() else {
+        return;
+    };
+    let certificates = Certificates::new();
+    let tls = certificates.settings();
+    let settings = json!({"http_server": {"tls": tls}, "centripetal": {"grpc": {"tls": tls}}});
+    let server = certificates.start(settings).await;
+    let report = judged(&tool, &server.grpc_target(), &["-t", "-k"]).await;
     assert!(report.failed.is_empty(), "{:#?}", report.failed);
     assert_eq!((report.cases, report.skipped), (CASES, 0));
 }

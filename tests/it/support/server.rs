@@ -232,12 +232,6 @@ impl Server {
         Duration::from_millis(ticks * 10)
     }
 
-    /// Files and sockets it has open.
-    pub(crate) fn descriptors(&self) -> usize {
-        let id = self.child.id().unwrap_or_default();
-        std::fs::read_dir(format!("/proc/{id}/fd")).map_or(0, Iterator::count)
-    }
-
     fn proc(&self, file: &str) -> String {
         let id = self.child.id().unwrap_or_default();
         let text = std::fs::read_to_string(format!("/proc/{id}/{file}"));
