@@ -8,6 +8,7 @@ CACHE="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.cache"
 export CENTRIPETAL_SDK_JS="$CACHE/js"
 export CENTRIPETAL_SDK_PYTHON="$CACHE/python/bin/python"
 export CENTRIPETAL_SDK_GO="$CACHE/go/sdk"
+export CENTRIPETAL_H2SPEC="$CACHE/go/h2spec"
 
 install_all() {
   mkdir -p "$CACHE"
@@ -15,6 +16,7 @@ install_all() {
   install_python
   install_javascript
   install_go
+  install_h2spec
 }
 
 # A C compiler and cmake for the cryptography, openssl for certs/make.sh, venv for the Python packages.
@@ -66,4 +68,10 @@ install_javascript() {
 install_go() {
   mkdir -p "$CACHE/go"
   (cd tests/sdk/go && go mod download && go build -buildvcs=false -o "$CENTRIPETAL_SDK_GO" .)
+}
+
+# The HTTP/2 conformance tool, a tool of the same Go module.
+install_h2spec() {
+  mkdir -p "$CACHE/go"
+  (cd tests/sdk/go && go build -buildvcs=false -o "$CENTRIPETAL_H2SPEC" github.com/summerwind/h2spec/cmd/h2spec)
 }

@@ -28,11 +28,16 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Opens a listener; an empty host means all interfaces, of both generations of IP where the system has them.
+/// Opens a listener; an empty host means all interfaces, of both generations of IP where the system has them. A peer of it that
+/// takes none of what was sent to it for `unread` loses its connection, where the system can do that.
 ///
 /// # Errors
 /// When the name has no address or the port is taken.
-pub(super) async fn bind(host: &str, port: u16) -> Result<TcpListener, BindError> {
+pub(super) async fn bind(
+    host: &str,
+    port: u16,
+    unread: Duration,
+) -> Result<TcpListener, BindError> {
     let failed = |source| BindError {
         address: format!("{host}:{port}"),
         source,
@@ -45,7 +50,7 @@ pub(super) async fn bind(host: &str, port: u16) -> Result<TcpListener, BindError
     };
     let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
-        match listen(address) {
+        match listen(address, unread) {
             Ok(listener) => return Ok(listener),
             // A taken port is no reason to open half of what was asked for.
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(failed(error)),
@@ -55,13 +60,16 @@ pub(super) async fn bind(host: &str, port: u16) -> Result<TcpListener, BindError
     Err(failed(last))
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn listen(address: SocketAddr, unread: Duration) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
     socket.set_reuseaddr(true)?;
+    // Inherited by connections. HTTP libraries wait for ever for a peer that acknowledges but never reads.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(unread))?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -108,9 +116,11 @@ mod tests {
 
     use super::*;
 
+    const UNREAD: Duration = Duration::from_secs(1);
+
     #[tokio::test]
     async fn connections_are_served_until_stopped() {
-        let listener = bind("127.0.0.1", 0).await.unwrap();
+        let listener = bind("127.0.0.1", 0, UNREAD).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, tasks) = (CancellationToken::new(), Tasks::default());
         let running = tasks.clone();
@@ -141,21 +151,34 @@ mod tests {
     }
 
     #[tokio::test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    async fn a_peer_that_reads_nothing_loses_its_connection() {
+        let listener = bind("127.0.0.1", 0, UNREAD).await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let lost = socket.write_all(&vec![0; 64 << 20]).await.unwrap_err();
+        assert_eq!(lost.kind(), io::ErrorKind::TimedOut);
+        drop(peer);
+    }
+
+    #[tokio::test]
     async fn a_taken_port_is_named() {
-        let listener = bind("127.0.0.1", 0).await.unwrap();
+        let listener = bind("127.0.0.1", 0, UNREAD).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let error = bind("127.0.0.1", port).await.unwrap_err();
+        let error = bind("127.0.0.1", port, UNREAD).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             format!("cannot listen on 127.0.0.1:{port}")
         );
-        assert!(bind("", port).await.is_err());
-        assert!(bind("no.such.host.invalid", 0).await.is_err());
+        assert!(bind("", port, UNREAD).await.is_err());
+        assert!(bind("no.such.host.invalid", 0, UNREAD).await.is_err());
     }
 
     #[tokio::test]
     async fn an_empty_host_is_every_interface() {
-        let listener = bind("", 0).await.unwrap();
+        let listener = bind("", 0, UNREAD).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     }

@@ -124,9 +124,9 @@ pub struct GrpcListener {
 
 impl GrpcListener {
     /// Opens it; nothing when it cannot be opened and need not be.
-    async fn bind(&self) -> Result<Option<TcpListener>, Error> {
+    async fn bind(&self, unread: Duration) -> Result<Option<TcpListener>, Error> {
         let name = self.name;
-        let listener = match listener::bind(&self.host, self.port).await {
+        let listener = match listener::bind(&self.host, self.port, unread).await {
             Ok(listener) => listener,
             Err(error) if self.required => return Err(error.into()),
             Err(error) => {
@@ -258,16 +258,16 @@ impl Server {
     /// When one cannot be opened.
     pub async fn bind(parts: Parts<'_>) -> Result<Self, Error> {
         let config = parts.grpc_config;
-        let http2 = http::Http2::from(config);
+        let http2 = http::Http2::new(config, &parts.metrics);
         let patience = parts.client.stale_close_delay;
         let mut grpc = Vec::new();
         for wanted in parts.grpc {
-            let Some(listener) = wanted.bind().await? else {
+            let Some(listener) = wanted.bind(http2.unread()).await? else {
                 continue;
             };
             let site = h2::GrpcSite {
                 router: wanted.router,
-                http2,
+                http2: http2.clone(),
                 patience,
             };
             grpc.push(Opened::new(listener, wanted.entrance, site));
@@ -285,7 +285,7 @@ impl Server {
             if paths.is_empty() && grpc.is_none() {
                 continue;
             }
-            let listener = listener::bind(&host, port).await?;
+            let listener = listener::bind(&host, port, http2.unread()).await?;
             let (names, address) = (paths.names().join(", "), listener.local_addr()?);
             tracing::info!("serving {names} endpoints on {address}");
             let site = http::Site {
@@ -294,7 +294,7 @@ impl Server {
                 h2c,
                 metrics: parts.metrics.clone(),
                 patience,
-                http2,
+                http2: http2.clone(),
             };
             http.push(Opened::new(listener, entrance, site));
         }

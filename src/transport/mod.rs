@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 
@@ -46,6 +48,20 @@ pub struct ClientConfig {
     pub stale_close_delay: Duration,
     /// Request header with the user identifier, set by a trusted proxy; empty for none.
     pub user_id_http_header: String,
+}
+
+/// Bytes of an unwanted request body that are read before its answer.
+const UNWANTED: usize = 1024 * 1024;
+
+/// Reads a request that nobody wants to its end, within reason. An HTTP/2 stream that is answered earlier is reset, and what
+/// is still under way then counts as a fault of a peer that has done nothing wrong.
+pub(crate) async fn drained(body: impl http_body::Body<Data = Bytes>) {
+    let (mut body, mut read) = (std::pin::pin!(body), 0);
+    while read < UNWANTED
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        read += frame.data_ref().map_or(0, Bytes::len);
+    }
 }
 
 /// Where links go: the node, or something of a test.

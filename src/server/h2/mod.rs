@@ -71,7 +71,8 @@ pub(super) async fn serve<S: Duplex>(
         .http2
         .builder(Streams(streams))
         .serve_connection(socket, visit);
-    Box::pin(drive(connection, &limits, None, end_of_life)).await;
+    let failure = Box::pin(drive(connection, &limits, None, end_of_life)).await;
+    site.http2.count(failure.as_ref());
 }
 
 /// Reads as far as the preface goes; false at the first byte that is none of it.

@@ -2,13 +2,17 @@
 
 use std::net::SocketAddr;
 
+use prometheus::Registry;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::Instant,
 };
 
 use super::*;
-use crate::transport::{grpc::Config, testing};
+use crate::{
+    server::http::Metrics,
+    transport::{grpc::Config, testing},
+};
 
 /// A listener that answers `hello` to everything, and its address.
 async fn start(max_connection_age: Duration) -> (SocketAddr, CancellationToken, Tasks) {
@@ -16,9 +20,10 @@ async fn start(max_connection_age: Duration) -> (SocketAddr, CancellationToken, 
         max_connection_age,
         ..testing::grpc_config()
     };
+    let metrics = Metrics::new(&Registry::new(), "centrifugo", false).unwrap();
     let site = Arc::new(GrpcSite {
         router: Router::new().fallback(|| async { "hello" }),
-        http2: Http2::from(&config),
+        http2: Http2::new(&config, &metrics),
         patience: Duration::from_millis(300),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -17,13 +17,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
+use prometheus::IntCounterVec;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Site, Visit};
+use super::{Metrics, Site, Visit, fault};
 use crate::{
     server::{entrance::Arrival, tls::Protocol},
     transport::{
@@ -40,38 +41,71 @@ const IDLE: Duration = Duration::from_secs(75);
 const FAREWELL: Duration = Duration::from_millis(100);
 
 /// Settings of HTTP/2 connections.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(in crate::server) struct Http2 {
     max_concurrent_streams: u32,
     keepalive: Option<(Duration, Duration)>,
     max_age: Option<Duration>,
+    errors: IntCounterVec,
 }
 
-impl From<&Config> for Http2 {
-    fn from(config: &Config) -> Self {
-        let given = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
-        Self {
-            max_concurrent_streams: config.max_concurrent_streams,
-            keepalive: given(config.keepalive_interval)
-                .map(|every| (every, config.keepalive_timeout)),
-            max_age: given(config.max_connection_age),
-        }
-    }
-}
+/// Input of one stream, and of all streams of a connection, that nobody has read yet: a stream that stands still leaves room
+/// for the others.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Output of one stream that waits for the socket, beyond a single message.
+const SEND_BUFFER: usize = 64 * 1024;
+/// Streams that were reset before they could be looked at; a client that cancels a burst of calls is not attacking.
+const PENDING_RESETS: usize = 100;
+/// Faults of a peer that cost it a stream each, before they cost it the connection.
+const LOCAL_RESETS: usize = 1024;
 
+/// What one peer may cost. Not set here because h2 leaves no choice or a good one: 100 empty DATA frames in a row, small DATA frames up to
+/// half the connection's window, CONTINUATION frames by the limit of headers, 50 reset streams remembered for a second, one
+/// answer to PING and SETTINGS waiting at a time.
 macro_rules! http2_settings {
     ($builder:expr, $settings:expr) => {{
         let settings: &Http2 = $settings;
         $builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(settings.max_concurrent_streams)
+            // Four times as much is no mistake any more and ends the connection.
             .max_header_list_size(u32::try_from(HEADERS).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_pending_accept_reset_streams(PENDING_RESETS)
+            .max_local_error_reset_streams(LOCAL_RESETS)
             .keep_alive_interval(settings.keepalive.map(|(every, _)| every))
             .keep_alive_timeout(settings.keepalive.map_or(IDLE, |(_, wait)| wait));
     }};
 }
 
 impl Http2 {
+    /// Reads the settings.
+    pub(in crate::server) fn new(config: &Config, metrics: &Metrics) -> Self {
+        let given = |duration: Duration| Some(duration).filter(|duration| !duration.is_zero());
+        Self {
+            max_concurrent_streams: config.max_concurrent_streams,
+            keepalive: given(config.keepalive_interval)
+                .map(|every| (every, config.keepalive_timeout)),
+            max_age: given(config.max_connection_age),
+            errors: metrics.http2_errors.clone(),
+        }
+    }
+
+    /// Longest time in which a peer takes nothing: that of an unanswered ping, on every listener.
+    pub(in crate::server) fn unread(&self) -> Duration {
+        self.keepalive.map_or(IDLE, |(every, wait)| every + wait)
+    }
+
+    /// Counts a connection that this side has ended for a fault of the peer.
+    pub(in crate::server) fn count(&self, failure: Option<&Failure>) {
+        if let Some(reason) = failure.and_then(fault::goaway) {
+            self.errors.with_label_values(&[reason]).inc();
+        }
+    }
+
     /// A builder of connections whose streams belong to somebody.
     pub(in crate::server) fn builder(
         &self,
@@ -208,14 +242,19 @@ where
             }
             () = limits.stop.cancelled(), if !stopping => {
                 if patience.is_some() && !limits.seen.load(Ordering::Relaxed) {
-                    // Nothing was asked, and hyper would wait for it.
-                    return None;
+                    next = Some(Alarm::Silence);
+                    alarm.as_mut().reset(Instant::now() + FAREWELL);
                 }
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
             }
             () = alarm.as_mut(), if next.is_some() => match next.take() {
-                Some(Alarm::FirstRequest) if !limits.seen.load(Ordering::Relaxed) => return None,
+                Some(Alarm::FirstRequest) if !limits.seen.load(Ordering::Relaxed) => {
+                    next = Some(Alarm::Silence);
+                    alarm.as_mut().reset(Instant::now() + FAREWELL);
+                    connection.as_mut().graceful_shutdown();
+                }
+                Some(Alarm::Silence) => return None,
                 Some(Alarm::FirstRequest) => {
                     if let Some(at) = end_of_life {
                         next = Some(Alarm::Age);
@@ -237,6 +276,8 @@ where
 enum Alarm {
     /// Something should have been asked by now.
     FirstRequest,
+    /// Nothing was, and the peer was told to go: hyper would wait for its request.
+    Silence,
     /// The connection is old: its sessions are told.
     Age,
     /// Then the peer itself is.
@@ -294,13 +335,9 @@ pub(in crate::server) async fn serve<S: Duplex>(
             Box::pin(drive(connection, &limits, patience, end_of_life)).await
         }
     };
-    if failure.is_some_and(|failure| is_too_large(&failure)) {
+    let speaks_http2 = !matches!(protocol, Protocol::Http1);
+    site.http2.count(failure.as_ref().filter(|_| speaks_http2));
+    if failure.is_some_and(|failure| fault::is_too_large(&failure)) {
         site.metrics.too_large();
     }
-}
-
-/// Did hyper refuse a request by itself, since its line or headers were too large?
-fn is_too_large(failure: &Failure) -> bool {
-    let error = failure.downcast_ref::<hyper::Error>();
-    error.is_some_and(hyper::Error::is_parse_too_large)
 }

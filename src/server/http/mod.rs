@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::entrance::Arrival;
-use crate::transport::grpc;
+use crate::transport::{drained, grpc};
 
 mod connection;
+mod fault;
 mod paths;
 
 pub(super) use connection::{Duplex, Http2, Limits, Streams, drive, serve};
@@ -35,11 +36,12 @@ const METHODS: [Method; 9] = [
     Method::TRACE,
 ];
 
-/// Counters of requests (metrics.md 4), and of those that no handler saw.
+/// Counters of requests (metrics.md 4), of those that no handler saw, and of HTTP/2 connections that this side ended.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     requests: IntCounterVec,
     too_large: IntCounter,
+    http2_errors: IntCounterVec,
     counting: bool,
 }
 
@@ -57,7 +59,15 @@ impl Metrics {
             Opts::new("node_incoming_http_requests_total", "HTTP requests.").namespace(namespace),
             &["path", "method", "status"],
         )?;
+        let http2_errors = IntCounterVec::new(
+            Opts::new(
+                "centripetal_http2_errors_total",
+                "HTTP/2 connections ended for a fault of the peer.",
+            ),
+            &["reason"],
+        )?;
         registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(http2_errors.clone()))?;
         let too_large = IntCounter::with_opts(
             Opts::new(
                 "http_headers_too_large_total",
@@ -69,6 +79,7 @@ impl Metrics {
         Ok(Self {
             requests,
             too_large,
+            http2_errors,
             counting,
         })
     }
@@ -128,8 +139,8 @@ impl Site {
         name_host(&mut request);
         let found = match self.paths.find(request.uri().path()) {
             Lookup::Handler(found) => found,
-            Lookup::Redirect(to) => return redirect(&to),
-            Lookup::Nothing => return not_found(),
+            Lookup::Redirect(to) => return unwanted(request, redirect(&to)).await,
+            Lookup::Nothing => return unwanted(request, not_found()).await,
         };
         let start = Instant::now();
         let method = request.method().clone();
@@ -141,6 +152,14 @@ impl Site {
         tracing::debug!(%method, status, path, addr, duration = ?start.elapsed(), "http request");
         response
     }
+}
+
+/// Answers a request that nobody wants, on HTTP/2 when it has ended.
+async fn unwanted(request: Request<Incoming>, answer: Response) -> Response {
+    if request.version() == Version::HTTP_2 {
+        drained(request.into_body()).await;
+    }
+    answer
 }
 
 /// Calls a router, which cannot fail.

@@ -34,9 +34,9 @@ async fn start_with((shared, h2c): (bool, bool)) -> Server {
         paths,
         h2c,
         grpc: shared.then(|| Router::new().fallback(|| async { "grpc" })),
-        metrics: metrics.clone(),
         patience: Duration::from_secs(1),
-        http2: Http2::from(&testing::grpc_config()),
+        http2: Http2::new(&testing::grpc_config(), &metrics),
+        metrics: metrics.clone(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

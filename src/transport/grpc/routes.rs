@@ -4,10 +4,11 @@ use std::convert::Infallible;
 
 use axum::{Router, extract::Request, response::IntoResponse};
 use http::{StatusCode, header::CONTENT_TYPE};
-use http_body_util::BodyExt;
 use tonic::server::NamedService;
 use tonic_health::server::HealthReporter;
 use tower::Service;
+
+use crate::transport::drained;
 
 /// Schemas of this crate, for reflection.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
@@ -122,11 +123,10 @@ pub fn reflection() -> Result<
 /// A gRPC call nobody serves, or no gRPC at all. Such a request is read to its end before it is answered.
 async fn other(request: Request) -> axum::response::Response {
     let grpc = is_grpc(request.headers());
-    let mut body = request.into_body();
     if grpc {
         return tonic::Status::unimplemented("").into_http::<axum::body::Body>();
     }
-    while let Some(Ok(_)) = body.frame().await {}
+    drained(request.into_body()).await;
     (StatusCode::UNSUPPORTED_MEDIA_TYPE, "gRPC only\n").into_response()
 }
 

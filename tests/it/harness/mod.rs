@@ -7,11 +7,13 @@ mod outside;
 mod protobuf;
 mod schema;
 mod socket;
+mod witness;
 
 pub(crate) use client::{Client, Close, Transport};
 pub(crate) use outside::{Bystander, Metric, eventually, now, server};
 pub(crate) use protobuf::{HEX, delimited, unhex, varint};
 pub(crate) use socket::Offer;
+pub(crate) use witness::{Calm, watched};
 
 /// Turns behaviours, `async fn name(on: Transport)`, into one test for every transport.
 macro_rules! on_every_transport {

@@ -4,6 +4,6 @@ mod program;
 mod server;
 mod tls;
 
-pub(crate) use program::{Program, Running, sdk_go, sdk_javascript, sdk_python};
+pub(crate) use program::{Program, Running, h2spec, sdk_go, sdk_javascript, sdk_python};
 pub(crate) use server::{Server, free_ports, http_client};
 pub(crate) use tls::{Certificates, TlsSocket};

@@ -66,6 +66,14 @@ pub(crate) fn sdk_go() -> Option<Program> {
     })
 }
 
+/// The HTTP/2 conformance tool.
+pub(crate) fn h2spec() -> Option<Program> {
+    Some(Program {
+        command: needed("CENTRIPETAL_H2SPEC")?.into(),
+        arguments: Vec::new(),
+    })
+}
+
 /// The value of a variable that `ci/check.sh` sets. Without it the test is left out, but not in CI.
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 fn needed(variable: &str) -> Option<OsString> {

@@ -223,6 +223,31 @@ impl Server {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Memory it has, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = self.proc("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kilobytes: Option<u64> = kilobytes.and_then(|number| number.trim().parse().ok());
+        kilobytes.unwrap_or_else(|| panic!("no memory in {status}")) * 1024
+    }
+
+    /// Time its threads have worked.
+    pub(crate) fn worked(&self) -> Duration {
+        let stat = self.proc("stat");
+        // The name, in brackets, may hold anything; user and system time are the 12th and 13th after it.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let fields = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().unwrap_or(0)).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn proc(&self, file: &str) -> String {
+        let id = self.child.id().unwrap_or_default();
+        let text = std::fs::read_to_string(format!("/proc/{id}/{file}"));
+        text.unwrap_or_else(|error| panic!("the server is gone, {error}:\n{}", self.log()))
+    }
+
     /// Host and port of the canonical stream.
     pub(crate) fn grpc_target(&self) -> String {
         format!("127.0.0.1:{}", self.grpc)
