@@ -19,6 +19,8 @@ mod harness;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod nginx;
+#[cfg(test)]
 mod presence;
 #[cfg(test)]
 mod publish;

@@ -8,9 +8,10 @@ use std::{
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 
 use super::{
+    front::Front,
     grpc::{Call, channel},
     protobuf::{HEX, decode, delimited, encode, hex, payload},
     schema::{BODIES_V1, COMMAND, METHODS, PUSH_V1, REPLY},
@@ -59,6 +60,19 @@ impl Transport {
             Self::Protobuf => Wire::Socket(Socket::open(server, true, headers).await),
         };
         Ok(Client::over(self, wire))
+    }
+
+    /// Opens a connection through a front, with TLS, and sends nothing.
+    pub(crate) async fn through(self, front: &Front) -> Client {
+        let wire = match self {
+            Self::Grpc => match Call::on(&front.channel().await, &[]).await {
+                Ok(call) => Wire::Grpc(call),
+                Err(close) => panic!("refused: {close:?}"),
+            },
+            Self::Json => Wire::Socket(Socket::through(front, false).await),
+            Self::Protobuf => Wire::Socket(Socket::through(front, true).await),
+        };
+        Client::over(self, wire)
     }
 
     /// Opens a connection and connects with this request.
@@ -139,6 +153,14 @@ impl Client {
             Err(close) => panic!("refused: {close:?}"),
         });
         clients.collect::<Vec<_>>().try_into().unwrap()
+    }
+
+    /// A further stream on an HTTP/2 connection.
+    pub(crate) async fn on(channel: &Channel) -> Self {
+        match Call::on(channel, &[]).await {
+            Ok(call) => Self::over(Transport::Grpc, Wire::Grpc(call)),
+            Err(close) => panic!("refused: {close:?}"),
+        }
     }
 
     fn over(transport: Transport, wire: Wire) -> Self {

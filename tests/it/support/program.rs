@@ -68,7 +68,7 @@ pub(crate) fn sdk_go() -> Option<Program> {
 
 /// The value of a variable that `ci/check.sh` sets. Without it the test is left out, but not in CI.
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-fn needed(variable: &str) -> Option<OsString> {
+pub(super) fn needed(variable: &str) -> Option<OsString> {
     let value = std::env::var_os(variable).filter(|value| !value.is_empty());
     if value.is_none() {
         let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");

@@ -44,7 +44,22 @@ pub(crate) struct Server {
 
 /// A folder that is removed when dropped.
 #[derive(Debug)]
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// A folder of its own.
+    pub(super) fn new() -> std::io::Result<Self> {
+        let name = format!("it-{}", uuid::Uuid::new_v4());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -85,7 +100,7 @@ impl Server {
             "centripetal": {"grpc": {"enabled": true, "address": "127.0.0.1", "port": grpc}},
         });
         lay_over(&mut config, settings);
-        let folder = folder().map_err(|error| error.to_string())?;
+        let folder = Folder::new().map_err(|error| error.to_string())?;
         let file = folder.0.join(CONFIG);
         std::fs::write(file, config.to_string()).map_err(|error| error.to_string())?;
         let child = spawn(&folder.0).map_err(|error| error.to_string())?;
@@ -232,13 +247,6 @@ pub(crate) fn http_client() -> &'static reqwest::Client {
         client.unwrap_or_else(|error| panic!("no HTTP client: {error}"))
     });
     &CLIENT
-}
-
-fn folder() -> std::io::Result<Folder> {
-    let name = format!("it-{}", uuid::Uuid::new_v4());
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::create_dir_all(&path)?;
-    Ok(Folder(path))
 }
 
 fn spawn(folder: &Path) -> std::io::Result<Child> {
