@@ -65,10 +65,7 @@ impl Transport {
     /// Opens a connection through a front, with TLS, and sends nothing.
     pub(crate) async fn through(self, front: &Front) -> Client {
         let wire = match self {
-            Self::Grpc => match Call::on(&front.channel().await, &[]).await {
-                Ok(call) => Wire::Grpc(call),
-                Err(close) => panic!("refused: {close:?}"),
-            },
+            Self::Grpc => Wire::Grpc(Call::early(&front.channel().await, &[]).await),
             Self::Json => Wire::Socket(Socket::through(front, false).await),
             Self::Protobuf => Wire::Socket(Socket::through(front, true).await),
         };
@@ -153,6 +150,12 @@ impl Client {
             Err(close) => panic!("refused: {close:?}"),
         });
         clients.collect::<Vec<_>>().try_into().unwrap()
+    }
+
+    /// A further stream on an HTTP/2 connection, without waiting for the beginning of the response.
+    pub(crate) async fn early(channel: &Channel) -> Self {
+        let call = Call::early(channel, &[]).await;
+        Self::over(Transport::Grpc, Wire::Grpc(call))
     }
 
     /// A further stream on an HTTP/2 connection.

@@ -5,5 +5,7 @@ mod program;
 mod server;
 
 pub(crate) use nginx::{Nginx, Replacement, examine, make_certificates, repository};
-pub(crate) use program::{Program, Running, sdk_go, sdk_javascript, sdk_python};
+pub(crate) use program::{
+    Program, Running, centripetal, needed, sdk_go, sdk_javascript, sdk_python,
+};
 pub(crate) use server::{Folder, Server, free_ports, http_client};

@@ -87,7 +87,10 @@ impl Nginx {
         let folder = Folder::new().map_err(|error| error.to_string())?;
         let logs = format!("{}/logs/", folder.path().display());
         let own = [
-            ("listen 443 ".to_owned(), format!("listen 127.0.0.1:{port} ")),
+            (
+                "listen 443 ".to_owned(),
+                format!("listen 127.0.0.1:{port} "),
+            ),
             ("/var/log/nginx/".to_owned(), logs),
         ];
         let mut text = std::fs::read_to_string(repository(file)).unwrap();
@@ -143,6 +146,15 @@ impl Nginx {
         let deadline = Instant::now() + PATIENCE;
         while self.workers().is_subset(&before) {
             assert!(Instant::now() < deadline, "no reload:\n{}", self.log());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until these workers have ended.
+    pub(crate) async fn gone(&self, workers: &BTreeSet<u32>) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.workers().is_disjoint(workers) {
+            assert!(Instant::now() < deadline, "{workers:?}:\n{}", self.log());
             sleep(Duration::from_millis(20)).await;
         }
     }

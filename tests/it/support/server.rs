@@ -194,6 +194,12 @@ impl Server {
         }
     }
 
+    /// Ends the server at once, as a crash does.
+    pub(crate) async fn kill(&mut self) {
+        let killed = self.child.kill().await;
+        killed.unwrap_or_else(|error| panic!("the server cannot be killed: {error}"));
+    }
+
     /// Starts again what has ended, on the same ports.
     pub(crate) async fn restart(&mut self) {
         let started = spawn(&self.folder.0).map(|child| self.child = child);
