@@ -17,14 +17,14 @@ on_every_transport!(silence_of_ten_minutes_ends_nothing);
 const PAYLOAD: usize = 60_000;
 
 /// More than 16 MiB of request bytes.
-const MESSAGES: usize = 300;
+pub(crate) const MESSAGES: usize = 300;
 
-fn token() -> Value {
+pub(crate) fn token() -> Value {
     json!({"token": Server::token(&json!({"sub": "alice"}))})
 }
 
 /// Publishes until everything was answered or the stream has ended, and returns how many answers came.
-async fn pour(client: &mut Client) -> usize {
+pub(crate) async fn pour(client: &mut Client) -> usize {
     let payload = json!("x".repeat(PAYLOAD)).to_string();
     for answered in 0..MESSAGES {
         let id = client.publish_unseen("news", payload.as_bytes()).await;
@@ -149,7 +149,12 @@ async fn one_connection_carries_600_streams() {
 
     let nginx = Nginx::start(Nginx::SHIPPED, &server).await.unwrap();
     let channel = front(&nginx).channel().await;
-    let mut clients = streams(&channel, STREAMS).await;
+    many_streams_receive(&channel, &server).await;
+}
+
+/// So many streams of one connection get one message.
+pub(crate) async fn many_streams_receive(channel: &Channel, server: &Server) {
+    let mut clients = streams(channel, STREAMS).await;
     let subscribed = clients.iter_mut().map(|client| async {
         client.subscribe(json!({"channel": "all"})).await;
     });
