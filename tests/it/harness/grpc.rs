@@ -2,7 +2,7 @@
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Request, Status, Streaming,
@@ -23,7 +23,9 @@ const QUEUE: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Call {
     commands: mpsc::Sender<Bytes>,
-    replies: Streaming<Bytes>,
+    /// Waits for the response's headers.
+    opening: JoinSet<Result<Streaming<Bytes>, Close>>,
+    replies: Option<Streaming<Bytes>>,
 }
 
 impl Call {
@@ -40,6 +42,13 @@ impl Call {
         channel: &Channel,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, Close> {
+        let mut call = Self::early(channel, headers).await;
+        call.opened().await?;
+        Ok(call)
+    }
+
+    /// A stream on a connection that takes commands before the response has begun: a front may hold its headers back.
+    pub(super) async fn early(channel: &Channel, headers: &[(&'static str, &str)]) -> Self {
         let (commands, queue) = mpsc::channel(QUEUE);
         let mut request = Request::new(ReceiverStream::new(queue));
         for (name, value) in headers {
@@ -49,13 +58,25 @@ impl Call {
         let mut client = Grpc::new(channel.clone());
         client.ready().await.unwrap();
         let path = PathAndQuery::from_static("/proto.Centrifuge/Communicate");
-        match client.streaming(request, path, Raw).await {
-            Ok(response) => Ok(Self {
-                commands,
-                replies: response.into_inner(),
-            }),
-            Err(status) => Err(ended(&status)),
+        let mut opening = JoinSet::new();
+        opening.spawn(async move {
+            let response = client.streaming(request, path, Raw).await;
+            let response = response.map_err(|status| ended(&status));
+            response.map(tonic::Response::into_inner)
+        });
+        Self {
+            commands,
+            opening,
+            replies: None,
         }
+    }
+
+    /// Waits for the response's headers.
+    async fn opened(&mut self) -> Result<&mut Streaming<Bytes>, Close> {
+        if let Some(opened) = self.opening.join_next().await {
+            self.replies = Some(opened.unwrap()?);
+        }
+        self.replies.as_mut().ok_or_else(Close::silent)
     }
 
     /// One command. A server that has ended the stream takes none; the end tells.
@@ -65,10 +86,11 @@ impl Call {
 
     /// The next message, or the end.
     pub(super) async fn receive(&mut self) -> Result<Vec<u8>, Close> {
-        match self.replies.message().await {
+        let replies = self.opened().await?;
+        match replies.message().await {
             Ok(Some(message)) => Ok(message.to_vec()),
             Ok(None) => {
-                let trailers = self.replies.trailers().await.ok().flatten();
+                let trailers = replies.trailers().await.ok().flatten();
                 Err(trailers.map_or_else(Close::silent, |trailers| disconnect(&trailers)))
             }
             Err(status) => Err(ended(&status)),

@@ -2,6 +2,7 @@
 //! server from outside. Nothing here uses the crate's own client or schema, so that two opinions meet on the wire.
 
 mod client;
+mod front;
 mod grpc;
 mod outside;
 mod protobuf;
@@ -10,6 +11,7 @@ mod socket;
 mod witness;
 
 pub(crate) use client::{Client, Close, Transport};
+pub(crate) use front::Front;
 pub(crate) use outside::{Bystander, Metric, eventually, now, server};
 pub(crate) use protobuf::{HEX, delimited, unhex, varint};
 pub(crate) use socket::Offer;

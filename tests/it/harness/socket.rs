@@ -7,7 +7,7 @@ use tokio::{
     time::{Duration, timeout},
 };
 use tokio_tungstenite::{
-    WebSocketStream, client_async,
+    MaybeTlsStream, WebSocketStream, client_async,
     tungstenite::{
         self, Message,
         client::IntoClientRequest as _,
@@ -23,11 +23,11 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{client::Close, protobuf};
+use super::{client::Close, front::Front, protobuf};
 use crate::support::Server;
 
-/// A WebSocket without TLS.
-pub(crate) type TcpSocket = WebSocketStream<TcpStream>;
+/// A WebSocket, straight to the server without TLS, through a front with it.
+pub(crate) type TcpSocket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What a handshake offers.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +44,26 @@ impl Offer<'_> {
         &self,
         server: &Server,
     ) -> Result<(TcpSocket, Response), tungstenite::Error> {
-        let url = format!("{}?{}", server.ws_url(), self.query);
+        let tcp = TcpStream::connect(server.http_target()).await?;
+        tcp.set_nodelay(true)?;
+        self.on(&server.ws_url(), MaybeTlsStream::Plain(tcp)).await
+    }
+
+    /// Does the handshake through a front, with TLS.
+    pub(crate) async fn through(
+        &self,
+        front: &Front,
+    ) -> Result<(TcpSocket, Response), tungstenite::Error> {
+        let tls = MaybeTlsStream::Rustls(front.connect().await);
+        self.on(&front.ws_url(), tls).await
+    }
+
+    async fn on(
+        &self,
+        url: &str,
+        connection: MaybeTlsStream<TcpStream>,
+    ) -> Result<(TcpSocket, Response), tungstenite::Error> {
+        let url = format!("{url}?{}", self.query);
         let mut request = url.into_client_request()?;
         for (name, value) in self.headers {
             let value = HeaderValue::from_str(value).unwrap();
@@ -52,9 +71,7 @@ impl Offer<'_> {
                 .headers_mut()
                 .insert(HeaderName::from_static(name), value);
         }
-        let tcp = TcpStream::connect(server.http_target()).await?;
-        tcp.set_nodelay(true)?;
-        client_async(request, tcp).await
+        client_async(request, connection).await
     }
 }
 
@@ -118,6 +135,14 @@ impl Socket {
     ) -> Self {
         let query = if protobuf { "format=protobuf" } else { "" };
         let (socket, _) = Offer { query, headers }.handshake(server).await.unwrap();
+        Self { socket, protobuf }
+    }
+
+    /// The same through a front, with TLS.
+    pub(super) async fn through(front: &Front, protobuf: bool) -> Self {
+        let query = if protobuf { "format=protobuf" } else { "" };
+        let headers = &[];
+        let (socket, _) = Offer { query, headers }.through(front).await.unwrap();
         Self { socket, protobuf }
     }
 

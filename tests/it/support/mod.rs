@@ -1,9 +1,19 @@
 //! A real server on free ports, programs in other languages, and the few things tests need to talk to them.
 
+#[cfg(test)]
+mod haproxy;
+#[cfg(test)]
+mod nginx;
 mod program;
 mod server;
 mod tls;
 
-pub(crate) use program::{Program, Running, h2spec, sdk_go, sdk_javascript, sdk_python};
-pub(crate) use server::{Server, free_ports, http_client};
+#[cfg(test)]
+pub(crate) use haproxy::HaProxy;
+#[cfg(test)]
+pub(crate) use nginx::{Nginx, examine, repository};
+pub(crate) use program::{
+    Program, Running, centripetal, h2spec, needed, sdk_go, sdk_javascript, sdk_python,
+};
+pub(crate) use server::{Folder, Server, free_ports, http_client};
 pub(crate) use tls::{Certificates, TlsSocket};

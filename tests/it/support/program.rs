@@ -25,6 +25,8 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub(crate) struct Program {
     command: PathBuf,
     arguments: Vec<OsString>,
+    /// Settings that stand for what the server says of itself.
+    settings: Vec<(&'static str, OsString)>,
 }
 
 /// A started program, spoken with line by line.
@@ -46,6 +48,7 @@ pub(crate) fn sdk_javascript(file: &str) -> Option<Program> {
     Some(Program {
         command: PathBuf::from("node"),
         arguments: vec![programs().join("js").join(file).into()],
+        settings: Vec::new(),
     })
 }
 
@@ -55,6 +58,7 @@ pub(crate) fn sdk_python(file: &str) -> Option<Program> {
     Some(Program {
         command: needed("CENTRIPETAL_SDK_PYTHON")?.into(),
         arguments: vec![file.into()],
+        settings: Vec::new(),
     })
 }
 
@@ -63,6 +67,7 @@ pub(crate) fn sdk_go() -> Option<Program> {
     Some(Program {
         command: needed("CENTRIPETAL_SDK_GO")?.into(),
         arguments: Vec::new(),
+        settings: Vec::new(),
     })
 }
 
@@ -71,12 +76,22 @@ pub(crate) fn h2spec() -> Option<Program> {
     Some(Program {
         command: needed("CENTRIPETAL_H2SPEC")?.into(),
         arguments: Vec::new(),
+        settings: Vec::new(),
     })
+}
+
+/// The executable under test, for what a person types.
+pub(crate) fn centripetal() -> Program {
+    Program {
+        command: env!("CARGO_BIN_EXE_centripetal").into(),
+        arguments: Vec::new(),
+        settings: Vec::new(),
+    }
 }
 
 /// The value of a variable that `ci/check.sh` sets. Without it the test is left out, but not in CI.
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-fn needed(variable: &str) -> Option<OsString> {
+pub(crate) fn needed(variable: &str) -> Option<OsString> {
     let value = std::env::var_os(variable).filter(|value| !value.is_empty());
     if value.is_none() {
         let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
@@ -87,6 +102,21 @@ fn needed(variable: &str) -> Option<OsString> {
 }
 
 impl Program {
+    /// The same program, talking to a front with TLS on this port and trusting this authority.
+    pub(crate) fn through(mut self, port: u16, authority: &Path) -> Self {
+        let authority: OsString = authority.into();
+        let url = format!("wss://localhost:{port}/connection/websocket");
+        self.settings = vec![
+            ("SDK_WS_URL", url.into()),
+            ("SDK_GRPC", format!("localhost:{port}").into()),
+            ("SDK_GRPC_CA", authority.clone()),
+            // What Node, Go and Python call it.
+            ("NODE_EXTRA_CA_CERTS", authority.clone()),
+            ("SSL_CERT_FILE", authority),
+        ];
+        self
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.command);
         command
@@ -110,7 +140,8 @@ impl Program {
             .env("SDK_SECRET", Server::SECRET)
             .env("SDK_GRPC", server.grpc_target())
             .env("SDK_GRPC_API", server.grpc_api_target())
-            .env("SDK_PROTO", schema);
+            .env("SDK_PROTO", schema)
+            .envs(self.settings.iter().cloned());
         command
     }
 

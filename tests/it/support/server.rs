@@ -44,7 +44,22 @@ pub(crate) struct Server {
 
 /// A folder that is removed when dropped.
 #[derive(Debug)]
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// A folder of its own.
+    pub(super) fn new() -> std::io::Result<Self> {
+        let name = format!("it-{}", uuid::Uuid::new_v4());
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -90,7 +105,7 @@ impl Server {
             "centripetal": {"grpc": {"enabled": true, "address": "127.0.0.1", "port": grpc}},
         });
         lay_over(&mut config, settings);
-        let folder = folder().map_err(|error| error.to_string())?;
+        let folder = Folder::new().map_err(|error| error.to_string())?;
         let file = folder.0.join(CONFIG);
         std::fs::write(file, config.to_string()).map_err(|error| error.to_string())?;
         let child = spawn(&folder.0).map_err(|error| error.to_string())?;
@@ -200,22 +215,18 @@ impl Server {
         }
     }
 
+    /// Ends the server at once, as a crash does.
+    pub(crate) async fn kill(&mut self) {
+        let killed = self.child.kill().await;
+        killed.unwrap_or_else(|error| panic!("the server cannot be killed: {error}"));
+    }
+
     /// Starts again what has ended, on the same ports.
     pub(crate) async fn restart(&mut self) {
         let started = spawn(&self.folder.0).map(|child| self.child = child);
         started.unwrap_or_else(|error| panic!("no restart: {error}"));
         let ready = self.ready(Self::healthy).await;
         ready.unwrap_or_else(|problem| panic!("no restart: {problem}"));
-    }
-
-    /// Resident bytes of the process.
-    pub(crate) fn memory(&self) -> u64 {
-        let id = self.child.id().unwrap_or_default();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes =
-            line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kilobytes.unwrap_or_else(|| panic!("the system does not tell the memory of {id}")) * 1024
     }
 
     /// It runs.
@@ -288,13 +299,6 @@ pub(crate) fn http_client() -> &'static reqwest::Client {
         client.unwrap_or_else(|error| panic!("no HTTP client: {error}"))
     });
     &CLIENT
-}
-
-fn folder() -> std::io::Result<Folder> {
-    let name = format!("it-{}", uuid::Uuid::new_v4());
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    std::fs::create_dir_all(&path)?;
-    Ok(Folder(path))
 }
 
 fn spawn(folder: &Path) -> std::io::Result<Child> {

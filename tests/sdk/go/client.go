@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"sync"
 	"sync/atomic"
 
 	"github.com/centrifugal/centrifuge-go"
@@ -359,5 +360,37 @@ func clientMixed(protobuf bool, name, channel string, total int) {
 	}
 	must(<-published)
 	must(out.Flush())
+	p.Close()
+}
+
+// ---- follow ------------------------------------------------------------------------------
+
+// clientFollow prints every number of the channel, and every time it has subscribed; it comes back by itself until the
+// last one.
+func clientFollow(protobuf bool, name, channel string, last int) {
+	p := connector{protobuf}.create(setting("SDK_WS_URL"), centrifuge.Config{Token: token(object{"sub": name})})
+	sub, err := p.NewSubscription(channel)
+	must(err)
+	var mu sync.Mutex
+	tell := func(value object) {
+		line, err := json.Marshal(value)
+		must(err)
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Println(string(line))
+	}
+	done := make(chan struct{})
+	sub.OnSubscribed(func(e centrifuge.SubscribedEvent) {
+		tell(object{"subscribed": object{"wasRecovering": e.WasRecovering, "recovered": e.Recovered}})
+	})
+	sub.OnPublication(func(e centrifuge.PublicationEvent) {
+		n := number(e.Data)
+		tell(object{"n": n})
+		if n == last {
+			close(done)
+		}
+	})
+	must(sub.Subscribe())
+	<-done
 	p.Close()
 }

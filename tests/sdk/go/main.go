@@ -2,6 +2,7 @@
 //
 //	sdk client <json|protobuf>                                 centrifuge-go, all checks
 //	sdk client <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
+//	sdk client <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
 //	sdk api                                                    gocent, all checks
 //
 // Settings come from the environment: SDK_WS_URL, SDK_API_URL, SDK_API_KEY, SDK_SECRET.
@@ -22,10 +23,14 @@ func main() {
 		total, err := strconv.Atoi(args[5])
 		must(err)
 		run(func() { clientMixed(args[1] == "protobuf", args[3], args[4], total) })
+	case len(args) == 6 && args[0] == "client" && isFormat(args[1]) && args[2] == "follow":
+		last, err := strconv.Atoi(args[5])
+		must(err)
+		runWithin(5*totalLimit, func() { clientFollow(args[1] == "protobuf", args[3], args[4], last) })
 	case len(args) == 1 && args[0] == "api":
 		run(apiChecks)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: sdk client <json|protobuf> [mixed <name> <channel> <total>] | sdk api")
+		fmt.Fprintln(os.Stderr, "usage: sdk client <json|protobuf> [mixed|follow <name> <channel> <number>] | sdk api")
 		os.Exit(2)
 	}
 }

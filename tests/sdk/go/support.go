@@ -288,12 +288,16 @@ func leftOut(name, reason string) {
 
 // run runs a program within the overall time limit.
 func run(body func()) {
+	runWithin(totalLimit, body)
+}
+
+func runWithin(limit time.Duration, body func()) {
 	defer func() {
 		if problem := recover(); problem != nil {
 			fail("program", problem)
 		}
 	}()
-	time.AfterFunc(totalLimit, func() { fail("program", fmt.Sprintf("not done within %s", totalLimit)) })
+	time.AfterFunc(limit, func() { fail("program", fmt.Sprintf("not done within %s", limit)) })
 	body()
 	if passed > 0 {
 		fmt.Println(passed, "checks passed")

@@ -2,16 +2,17 @@
 //
 //   node v2.mjs <json|protobuf>                                 all checks
 //   node v2.mjs <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
+//   node v2.mjs <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 
 const {
-  Events, Gate, api, check, load, main, mixed, setting, shortToken, token, unique, until,
+  Events, Gate, TOTAL_MS, api, check, load, main, mixed, setting, shortToken, token, unique, until,
 } = createRequire(import.meta.url)('./support.cjs');
 
 const [, , format, mode, ...rest] = process.argv;
 if (!['json', 'protobuf'].includes(format)) {
-  console.error('usage: v2.mjs <json|protobuf> [mixed <name> <channel> <total>]');
+  console.error('usage: v2.mjs <json|protobuf> [mixed|follow <name> <channel> <number>]');
   process.exit(2);
 }
 const binary = format === 'protobuf';
@@ -261,9 +262,30 @@ async function one([name, channel, total]) {
   });
 }
 
+/** Prints every number of the channel, and every time it has subscribed; comes back by itself until the last one. */
+async function follow([name, channel, last]) {
+  const { client } = create(as(name));
+  const sub = client.newSubscription(channel);
+  const tell = (value) => console.log(JSON.stringify(value));
+  await new Promise((resolve) => {
+    sub.on('subscribed', ({ wasRecovering, recovered }) => tell({ subscribed: { wasRecovering, recovered } }));
+    sub.on('publication', ({ data }) => {
+      const { n } = decode(data);
+      tell({ n });
+      if (n === Number(last)) resolve();
+    });
+    sub.subscribe();
+    client.connect();
+  });
+}
+
 main(async () => {
   if (mode === 'mixed') {
     await one(rest);
+    return;
+  }
+  if (mode === 'follow') {
+    await follow(rest);
     return;
   }
   await connections();
@@ -271,4 +293,4 @@ main(async () => {
   await history();
   await recovery();
   await serverSide();
-});
+}, mode === 'follow' ? 5 * TOTAL_MS : TOTAL_MS);

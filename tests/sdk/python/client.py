@@ -2,20 +2,24 @@
 
 client.py <json|protobuf>                                 all checks
 client.py <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
+client.py <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
 """
 
+import asyncio
 import re
 import sys
 
 import centrifuge
 from peer import Peer, decode, encode
 from support import (
+    TOTAL_SECONDS,
     api,
     check,
     equal,
     mixed,
     run,
     short_token,
+    tell,
     token,
     unique,
     until,
@@ -251,6 +255,28 @@ async def one(name, channel, total):
     await mixed(name, int(total), lambda value: sub.publish(encode(value)), received)
 
 
+async def follow(name, channel, last):
+    """Prints every number of the channel, and every time it has subscribed; comes back by itself until the last one."""
+    done = asyncio.Event()
+
+    class Follower(centrifuge.SubscriptionEventHandler):
+        async def on_subscribed(self, context):
+            recovered = {"wasRecovering": context.was_recovering, "recovered": context.recovered}
+            tell(subscribed=recovered)
+
+        async def on_publication(self, context):
+            n = decode(context.pub.data)["n"]
+            tell(n=n)
+            if n == last:
+                done.set()
+
+    peer = Peer(token=token(sub=name))
+    sub = peer.client.new_subscription(channel, events=Follower())
+    await sub.subscribe()
+    await peer.client.connect()
+    await done.wait()
+
+
 def main(arguments):
     match arguments:
         case [("json" | "protobuf") as encoding]:
@@ -259,6 +285,9 @@ def main(arguments):
         case [("json" | "protobuf") as encoding, "mixed", name, channel, total]:
             Peer.binary = encoding == "protobuf"
             run(one(name, channel, total))
+        case [("json" | "protobuf") as encoding, "follow", name, channel, last]:
+            Peer.binary = encoding == "protobuf"
+            run(follow(name, channel, int(last)), 5 * TOTAL_SECONDS)
         case _:
             sys.exit(__doc__)
 

@@ -2,6 +2,8 @@
 
 grpc_client.py <v1|v2>                                 all checks
 grpc_client.py <v1|v2> mixed <name> <channel> <total>  one of many clients in a channel
+grpc_client.py v2 follow <name> <channel> <last>       prints what comes until that number
+grpc_client.py v2 quiet <channel> <seconds>            says nothing for so long, then gets a message on the same stream
 
 Shares no code with the project: the schema (SDK_PROTO) is compiled by grpcio-tools when the program starts.
 """
@@ -18,6 +20,7 @@ import grpc
 import grpc_tools
 from grpc_tools import protoc
 from support import (
+    TOTAL_SECONDS,
     Events,
     Gate,
     api,
@@ -28,6 +31,7 @@ from support import (
     run,
     setting,
     short_token,
+    tell,
     token,
     unique,
     until,
@@ -87,6 +91,16 @@ class Refused(Exception):
         self.code = error.code
 
 
+def open_channel(target, options):
+    """A connection, with TLS when SDK_GRPC_CA names the authority to trust."""
+    authority = os.environ.get("SDK_GRPC_CA")
+    if not authority:
+        return grpc.aio.insecure_channel(target, options=options)
+    with open(authority, "rb") as file:
+        credentials = grpc.ssl_channel_credentials(file.read())
+    return grpc.aio.secure_channel(target, credentials, options=options)
+
+
 class Stream:
     """One stream, one client. Pushes are recorded as (channel, body) under the name of their field."""
 
@@ -94,11 +108,12 @@ class Stream:
 
     def __init__(self, target=None, metadata=()):
         options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
-        self.channel = grpc.aio.insecure_channel(target or setting("SDK_GRPC"), options=options)
+        self.channel = open_channel(target or setting("SDK_GRPC"), options)
         self.call = services.CentrifugeStub(self.channel).Communicate(metadata=metadata)
         self.events = Events()
         self.waiting = {}
         self.pong = False
+        self.pings = 0
         self.last_id = 0
         self.reader = asyncio.ensure_future(self.read())
 
@@ -144,6 +159,8 @@ class Stream:
         for future in self.waiting.values():
             if not future.done():
                 future.set_exception(ConnectionError(f"stream ended: {end}"))
+                # Nobody may wait for it any more.
+                future.exception()
 
     async def take(self, reply):
         if reply.id:
@@ -155,8 +172,10 @@ class Stream:
         elif reply.HasField("push"):
             name = next(field.name for field, _ in reply.push.ListFields() if field.message_type)
             await self.events.add(name, (reply.push.channel, getattr(reply.push, name)))
-        elif self.pong:
-            await self.call.write(pb.Command())
+        else:
+            self.pings += 1
+            if self.pong:
+                await self.call.write(pb.Command())
 
     async def subscribe(self, channel, **request):
         return await self.ask("subscribe", pb.SubscribeRequest(channel=channel, **request))
@@ -427,6 +446,51 @@ async def one(name, channel, total):
     await mixed(name, int(total), lambda value: stream.publish(channel, value), received)
 
 
+async def follow(name, channel, last):
+    """Prints every number of the channel, and every time it has subscribed; comes back until the last one."""
+    position = None
+    while True:
+        stream = Stream()
+        try:
+            await stream.connect(token=token(sub=name))
+            request = {"recover": True, **position} if position else {}
+            result = await stream.subscribe(channel, **request)
+        except (ConnectionError, grpc.RpcError, asyncio.InvalidStateError):
+            await stream.channel.close()
+            await asyncio.sleep(0.05)
+            continue
+        tell(subscribed={"wasRecovering": result.was_recovering, "recovered": result.recovered})
+        if position is None or not result.recovered:
+            position = {"offset": result.offset, "epoch": result.epoch}
+        publications = list(result.publications)
+        while True:
+            for publication in publications:
+                position["offset"] = publication.offset
+                n = json.loads(publication.data)["n"]
+                tell(n=n)
+                if n == last:
+                    return
+            kind, context = await stream.events.either("pub", "unsubscribe", "end")
+            if kind != "pub":
+                break
+            publications = [context[1]]
+        await stream.channel.close()
+
+
+async def quiet(channel, seconds):
+    stream = await Stream.connected(token=token(sub="quiet"))
+    await stream.subscribe(channel)
+    print(f"quiet for {seconds} s", flush=True)
+    try:
+        status, trailer = await asyncio.wait_for(stream.events.next("end"), seconds)
+        sys.exit(f"the stream ended: {status} {trailer}")
+    except asyncio.TimeoutError:
+        pass
+    await api("publish", channel=channel, data={"still": "there"})
+    equal((await stream.publication())[2], {"still": "there"})
+    print(f"still there after {seconds} s, with {stream.pings} pings", flush=True)
+
+
 def main(arguments):
     match arguments:
         case [("v1" | "v2") as version]:
@@ -435,6 +499,10 @@ def main(arguments):
         case [("v1" | "v2") as version, "mixed", name, channel, total]:
             Stream.v1 = version == "v1"
             run(one(name, channel, total))
+        case ["v2", "follow", name, channel, last]:
+            run(follow(name, channel, int(last)), 5 * TOTAL_SECONDS)
+        case ["v2", "quiet", channel, seconds]:
+            run(quiet(channel, float(seconds)), float(seconds) + TOTAL_SECONDS)
         case _:
             sys.exit(__doc__)
 

@@ -159,6 +159,16 @@ class Events:
                         return context
                 await self.changed.wait()
 
+    async def either(self, *names):
+        """Takes the first event of any of these names, with its name."""
+        async with self.changed:
+            while True:
+                for index, (seen, context) in enumerate(self.seen):
+                    if seen in names:
+                        del self.seen[index]
+                        return seen, context
+                await self.changed.wait()
+
     async def take(self, name, count):
         return [await self.next(name) for _ in range(count)]
 
@@ -202,10 +212,10 @@ def equal(got, expected):
     assert got == expected, f"{got!r} instead of {expected!r}"
 
 
-def run(body):
+def run(body, limit=TOTAL_SECONDS):
     """Runs a program within the overall time limit."""
     try:
-        asyncio.run(asyncio.wait_for(body, TOTAL_SECONDS))
+        asyncio.run(asyncio.wait_for(body, limit))
     except Exception as error:
         traceback.print_exc()
         print(f"FAILED program: {type(error).__name__}: {error}", flush=True)
@@ -213,6 +223,10 @@ def run(body):
     if _passed:
         print(f"{_passed} checks passed", flush=True)
     os._exit(0)
+
+
+def tell(**value):
+    print(json.dumps(value), flush=True)
 
 
 # ---- mixed -------------------------------------------------------------------------------
