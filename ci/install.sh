@@ -15,6 +15,7 @@ install_all() {
   install_python
   install_javascript
   install_go
+  install_autobahn
 }
 
 # A C compiler and cmake for the cryptography, venv for the Python packages.
@@ -65,4 +66,35 @@ install_javascript() {
 install_go() {
   mkdir -p "$CACHE/go"
   (cd tests/sdk/go && go mod download && go build -buildvcs=false -o "$CENTRIPETAL_SDK_GO" .)
+}
+
+# A Python 2.7 that can be used, of pyenv or of the system.
+python27() {
+  local python
+  for python in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python "$(command -v python2.7 || true)"; do
+    if [ -x "$python" ] && "$python" -c 'import ssl, zlib' 2>/dev/null; then
+      echo "$python"
+      return
+    fi
+  done
+}
+
+# Autobahn's suite runs on Python 2.7 only, and its packages are built here. Where there is no such Python, it is left out.
+install_autobahn() {
+  local folder=tests/conformance/autobahn python
+  export CENTRIPETAL_AUTOBAHN="$CACHE/autobahn/python/bin/python"
+  fresh autobahn "$folder/requirements.txt" "$folder/virtualenv.txt" && return
+  python=$(python27 || true)
+  if [ -z "$python" ]; then
+    echo "Python 2.7 is not installed: Autobahn's suite is left out"
+    export CENTRIPETAL_AUTOBAHN=none
+    return
+  fi
+  rm -rf "$CACHE/autobahn"
+  python3 -m venv "$CACHE/autobahn/virtualenv"
+  "$CACHE/autobahn/virtualenv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$folder/virtualenv.txt"
+  "$CACHE/autobahn/virtualenv/bin/virtualenv" --quiet --python "$python" "$CACHE/autobahn/python"
+  # pip of that age warns of the age of Python.
+  "$CACHE/autobahn/python/bin/pip" --no-python-version-warning install --quiet --disable-pip-version-check --no-deps --requirement "$folder/requirements.txt"
+  stamp autobahn "$folder/requirements.txt" "$folder/virtualenv.txt"
 }

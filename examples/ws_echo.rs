@@ -68,7 +68,7 @@ async fn echo<L: Link>(link: &mut L) -> Result<(), Disconnect> {
 ///
 /// # Errors
 /// When the listener fails, or a setting is broken.
-pub async fn serve(listener: &TcpListener) -> Result<(), Box<dyn Error + Send + Sync>> {
+pub(crate) async fn serve(listener: &TcpListener) -> Result<(), Box<dyn Error + Send + Sync>> {
     let config = Config::from_value(serde_json::json!({"websocket": {
         "compression": true,
         "message_size_limit": LIMIT,

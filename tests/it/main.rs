@@ -7,8 +7,11 @@
 
 #[cfg(test)]
 mod auth;
+mod autobahn;
 #[cfg(test)]
 mod commands;
+#[cfg(test)]
+mod compression;
 #[cfg(test)]
 mod config;
 #[cfg(test)]

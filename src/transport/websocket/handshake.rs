@@ -132,8 +132,8 @@ fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
         .find_map(|offered| [JSON, PROTOBUF].into_iter().find(|known| *known == offered))
 }
 
-/// Whether one of the offered extensions is permessage-deflate. Its parameters change nothing: no context is taken over in
-/// either direction, and every client can inflate a window that it did not ask to be smaller than it is able to.
+/// Whether one of the offered extensions is permessage-deflate. Its parameters change nothing: the answer is always the same
+/// (client-protocol.md 3.2), and no client needs a smaller window than that of an offer without parameters.
 fn offers_deflate(headers: &HeaderMap) -> bool {
     tokens(headers, &SEC_WEBSOCKET_EXTENSIONS)
         .filter_map(|offer| offer.split(';').next())

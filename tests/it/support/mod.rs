@@ -3,5 +3,5 @@
 mod program;
 mod server;
 
-pub(crate) use program::{Program, Running, sdk_go, sdk_javascript, sdk_python};
+pub(crate) use program::{Program, Running, autobahn, sdk_go, sdk_javascript, sdk_python};
 pub(crate) use server::{Server, free_ports, http_client};
