@@ -303,11 +303,15 @@ fn a_message_is_compressed_once_however_many_want_it() {
         (frames, counted.count_total)
     };
     let (frames, allocations) = made(2000);
-    let different: std::collections::BTreeSet<_> = frames.iter().map(|frame| frame.as_ptr()).collect();
+    let different: std::collections::BTreeSet<_> =
+        frames.iter().map(|frame| frame.as_ptr()).collect();
     assert_eq!((frames.len(), different.len()), (2000, forms.len()));
     // A compressor allocates much, so a second one would show.
     assert_eq!(allocations, made(forms.len()).1);
-    assert_eq!([frames[0][0], frames[1][0], frames[2][0]], [0xc1, 0xc2, 0x81]);
+    assert_eq!(
+        [frames[0][0], frames[1][0], frames[2][0]],
+        [0xc1, 0xc2, 0x81]
+    );
     assert!(frames[0].len() < frames[2].len());
 }
 

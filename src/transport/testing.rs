@@ -71,7 +71,9 @@ impl Serve for Echo {
         self.peers.lock().push(peer);
         let (disconnect, undecodable) = loop {
             let outcome = match link.recv().await {
-                Ok(Inbound::Frame(frame, kind)) => obey(&mut link, (&frame, kind), &mut version).await,
+                Ok(Inbound::Frame(frame, kind)) => {
+                    obey(&mut link, (&frame, kind), &mut version).await
+                }
                 Ok(Inbound::Flush) => link.send(&mut Vec::new()).await.map_err(|end| (end, false)),
                 Err(end) => Err((end, false)),
             };

@@ -18,7 +18,7 @@ use crate::{
 /// Nothing a test waits for takes longer, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn settings(websocket: Value) -> Value {
+fn settings(websocket: &Value) -> Value {
     json!({
         "websocket": websocket,
         "channel": {"without_namespace": {
@@ -113,10 +113,7 @@ impl Packed {
             .decompress_vec(&whole, &mut plain, FlushDecompress::Sync)
             .unwrap();
         assert_eq!(stream.total_in(), whole.len() as u64);
-        (
-            serde_json::from_slice(&plain).unwrap(),
-            Some(payload.len()),
-        )
+        (serde_json::from_slice(&plain).unwrap(), Some(payload.len()))
     }
 
     /// Sends a command compressed and returns the reply.
@@ -149,7 +146,7 @@ impl Packed {
 
 #[tokio::test]
 async fn compressed_and_plain_subscribers_get_the_same() {
-    let server = server(settings(json!({"compression": true}))).await;
+    let server = server(settings(&json!({"compression": true}))).await;
     let mut packed = [
         Packed::subscribe(&server, "mixed").await,
         Packed::subscribe(&server, "mixed").await,
@@ -192,7 +189,7 @@ async fn compressed_and_plain_subscribers_get_the_same() {
 
 #[tokio::test]
 async fn what_is_small_stays_as_it_is() {
-    let settings = settings(json!({
+    let settings = settings(&json!({
         "compression": true, "compression_min_size": 500, "compression_level": 9,
     }));
     let server = server(settings).await;
@@ -208,7 +205,7 @@ async fn what_is_small_stays_as_it_is() {
 /// A message of several commands may be longer than a frame may be.
 #[tokio::test]
 async fn decompressed_messages_have_a_limit_of_their_own() {
-    let server = server(settings(json!({
+    let server = server(settings(&json!({
         "compression": true, "message_size_limit": 2000, "decompressed_message_size_limit": 10_000,
     })))
     .await;
@@ -230,7 +227,7 @@ async fn decompressed_messages_have_a_limit_of_their_own() {
 
 #[tokio::test]
 async fn bombs_cost_their_sender_the_connection_and_nobody_else_anything() {
-    let server = server(settings(json!({
+    let server = server(settings(&json!({
         "compression": true, "message_size_limit": 131_072, "decompressed_message_size_limit": 655_360,
     })))
     .await;
@@ -259,7 +256,7 @@ async fn bombs_cost_their_sender_the_connection_and_nobody_else_anything() {
 
 #[tokio::test]
 async fn broken_compression_is_1002() {
-    let server = server(settings(json!({"compression": true}))).await;
+    let server = server(settings(&json!({"compression": true}))).await;
     let mut bystander = Bystander::of(&server).await;
     let whole = deflate(&br#"{"id":1,"connect":{}}"#.repeat(9));
     let half = &whole[..whole.len() / 2];

@@ -24,15 +24,8 @@ struct Server {
     tasks: Tasks,
 }
 
-fn endpoint(echo: Echo, tasks: Tasks, compression: bool) -> Endpoint<Echo> {
-    let client = ClientConfig {
-        allowed_origins: vec!["http://app.example.com".to_owned()],
-        ping_interval: None,
-        pong_timeout: None,
-        stale_close_delay: Duration::from_secs(10),
-        user_id_http_header: "x-user".to_owned(),
-    };
-    let config = Config {
+fn config(compression: bool) -> Config {
+    Config {
         disabled: false,
         handler_prefix: "/connection/websocket".to_owned(),
         compression,
@@ -41,10 +34,20 @@ fn endpoint(echo: Echo, tasks: Tasks, compression: bool) -> Endpoint<Echo> {
         write_timeout: Duration::from_secs(1),
         message_size_limit: 65536,
         decompressed_message_size_limit: 0,
+    }
+}
+
+fn endpoint(echo: Echo, tasks: Tasks, config: &Config) -> Endpoint<Echo> {
+    let client = ClientConfig {
+        allowed_origins: vec!["http://app.example.com".to_owned()],
+        ping_interval: None,
+        pong_timeout: None,
+        stale_close_delay: Duration::from_secs(10),
+        user_id_http_header: "x-user".to_owned(),
     };
     Endpoint::new(Parts {
         serve: echo,
-        config: &config,
+        config,
         client: &client,
         origins: Arc::new(Origins::new(&client.allowed_origins).unwrap()),
         peers: Arc::new(PeerRules {
@@ -59,12 +62,12 @@ fn endpoint(echo: Echo, tasks: Tasks, compression: bool) -> Endpoint<Echo> {
 
 /// An endpoint on a listener of its own; `auto` as on a port that speaks HTTP/2 as well.
 async fn start(auto: bool) -> Server {
-    start_with(auto, false).await
+    start_with(auto, &config(false)).await
 }
 
-async fn start_with(auto: bool, compression: bool) -> Server {
+async fn start_with(auto: bool, config: &Config) -> Server {
     let (echo, tasks) = (Echo::default(), Tasks::default());
-    let endpoint = endpoint(echo.clone(), tasks.clone(), compression);
+    let endpoint = endpoint(echo.clone(), tasks.clone(), config);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = TowerToHyperService::new(endpoint.into_router());
@@ -218,11 +221,15 @@ async fn compression_is_agreed_upon_where_it_is_on_and_offered() {
         server_no_context_takeover; client_no_context_takeover\n";
     for (compression, offered, agreed) in [
         (true, "permessage-deflate; client_max_window_bits", true),
-        (true, "foo, permessage-deflate; server_max_window_bits=10", true),
+        (
+            true,
+            "foo, permessage-deflate; server_max_window_bits=10",
+            true,
+        ),
         (true, "x-webkit-deflate-frame", false),
         (false, "permessage-deflate; client_max_window_bits", false),
     ] {
-        let server = start_with(false, compression).await;
+        let server = start_with(false, &config(compression)).await;
         let offer = ("Sec-WebSocket-Extensions", offered);
         let (head, _) = server.ask("GET", "", &good(&[offer])).await;
         assert!(head.contains(" 101 "), "{head}");
@@ -233,16 +240,8 @@ async fn compression_is_agreed_upon_where_it_is_on_and_offered() {
 
 #[test]
 fn what_is_decompressed_has_a_limit_of_its_own() {
-    let mut config = Config {
-        disabled: false,
-        handler_prefix: String::new(),
-        compression: true,
-        compression_min_size: 0,
-        compression_level: 1,
-        write_timeout: Duration::from_secs(1),
-        message_size_limit: 1000,
-        decompressed_message_size_limit: 0,
-    };
+    let mut config = config(true);
+    config.message_size_limit = 1000;
     assert_eq!(config.deflate().unwrap().1, 10_000);
     config.decompressed_message_size_limit = 300;
     assert_eq!(config.deflate().unwrap().1, 300);

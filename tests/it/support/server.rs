@@ -193,7 +193,10 @@ impl Server {
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kilobytes = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
-        kilobytes.map_or_else(|| panic!("no peak in {status}"), |kilobytes| kilobytes * 1024)
+        kilobytes.map_or_else(
+            || panic!("no peak in {status}"),
+            |kilobytes| kilobytes * 1024,
+        )
     }
 
     /// It runs.

@@ -116,7 +116,11 @@ impl Reader {
                 OpCode::Control(_) => return Ok(Some(Incoming::Pong)),
                 OpCode::Data(kind) => {
                     let frame = Parts {
-                        kind: if kind == Data::Text { Kind::Text } else { Kind::Binary },
+                        kind: if kind == Data::Text {
+                            Kind::Text
+                        } else {
+                            Kind::Binary
+                        },
                         compressed: header.rsv1,
                         payload,
                     };
@@ -137,7 +141,11 @@ impl Reader {
     /// Bytes of memory held.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.buffer.capacity() + self.parts.as_ref().map_or(0, |parts| parts.payload.capacity())
+        self.buffer.capacity()
+            + self
+                .parts
+                .as_ref()
+                .map_or(0, |parts| parts.payload.capacity())
     }
 
     /// The header at the beginning of the buffer with the length of the payload and its place, when it is there and legal.

@@ -98,9 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
             reader,
             owed: BytesMut::new(),
             terms,
-            keepalive: terms
-                .native_ping
-                .then(|| Keepalive::v2(interval, patience)),
+            keepalive: terms.native_ping.then(|| Keepalive::v2(interval, patience)),
             state: State::Open,
             settings,
         }
