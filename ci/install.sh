@@ -23,6 +23,7 @@ install_all() {
   install_nginx
   install_haproxy
   install_nginx_new
+  install_autobahn
 }
 
 # Debian packages, as they are in the distribution.
@@ -119,4 +120,35 @@ install_go() {
 install_h2spec() {
   mkdir -p "$CACHE/go"
   (cd tests/sdk/go && go build -buildvcs=false -o "$CENTRIPETAL_H2SPEC" github.com/summerwind/h2spec/cmd/h2spec)
+}
+
+# A Python 2.7 that can be used, of pyenv or of the system.
+python27() {
+  local python
+  for python in "${PYENV_ROOT:-$HOME/.pyenv}"/versions/2.7.*/bin/python "$(command -v python2.7 || true)"; do
+    if [ -x "$python" ] && "$python" -c 'import ssl, zlib' 2>/dev/null; then
+      echo "$python"
+      return
+    fi
+  done
+}
+
+# Autobahn's suite runs on Python 2.7 only, and its packages are built here. Where there is no such Python, it is left out.
+install_autobahn() {
+  local folder=tests/conformance/autobahn python
+  export CENTRIPETAL_AUTOBAHN="$CACHE/autobahn/python/bin/python"
+  fresh autobahn "$folder/requirements.txt" "$folder/virtualenv.txt" && return
+  python=$(python27 || true)
+  if [ -z "$python" ]; then
+    echo "Python 2.7 is not installed: Autobahn's suite is left out"
+    export CENTRIPETAL_AUTOBAHN=none
+    return
+  fi
+  rm -rf "$CACHE/autobahn"
+  python3 -m venv "$CACHE/autobahn/virtualenv"
+  "$CACHE/autobahn/virtualenv/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement "$folder/virtualenv.txt"
+  "$CACHE/autobahn/virtualenv/bin/virtualenv" --quiet --python "$python" "$CACHE/autobahn/python"
+  # pip of that age warns of the age of Python.
+  "$CACHE/autobahn/python/bin/pip" --no-python-version-warning install --quiet --disable-pip-version-check --no-deps --requirement "$folder/requirements.txt"
+  stamp autobahn "$folder/requirements.txt" "$folder/virtualenv.txt"
 }

@@ -111,14 +111,6 @@ impl Warning {
         Self::of_key("negative value counts as zero", key, None)
     }
 
-    pub(super) fn partly(key: &str, what: &str) -> Self {
-        Self::of_key(
-            "option works only in part in this version",
-            key,
-            Some(what.to_owned()),
-        )
-    }
-
     pub(super) fn missing_file() -> Self {
         Self::plain("config file not found, continue using environment and flag options")
     }

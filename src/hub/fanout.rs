@@ -22,7 +22,7 @@ pub(crate) struct Fanout {
 impl Hub {
     /// Queues a channel event for all its subscribers on this node.
     pub(crate) fn broadcast(&self, broadcast: &Arc<Broadcast>) -> Fanout {
-        let mut frames = Frames::default();
+        let mut frames = Frames([const { None }; WireForm::COUNT]);
         let mut fanout = Fanout::default();
         let membership = !matches!(broadcast.event, ChannelEvent::Publication(..));
         let shard = self.shard(&broadcast.channel).read();
@@ -49,7 +49,6 @@ impl Hub {
 }
 
 /// Finished frames by wire form; the inner `None` is a payload that cannot be written in that form.
-#[derive(Default)]
 struct Frames([Option<Option<Bytes>>; WireForm::COUNT]);
 
 impl Frames {

@@ -10,7 +10,7 @@ use crate::{
         Broadcast, ChannelEvent, ClientId, ClientInfo, Delivery, Disconnect, Encoding, Epoch,
         Publication, Target, UserId, Version,
     },
-    protocol::frame::{Framing, PositionFormat},
+    protocol::frame::{Compression, Framing, PositionFormat},
 };
 
 fn form(encoding: Encoding) -> WireForm {
@@ -267,6 +267,52 @@ fn a_broadcast_allocates_nothing_per_subscriber() {
     let few = allocations(10);
     assert_eq!(allocations(2000), few);
     assert!(few > 0, "the frame itself is counted");
+}
+
+#[test]
+fn a_message_is_compressed_once_however_many_want_it() {
+    let deflate = |encoding| WireForm {
+        framing: Framing::WebSocketDeflate(Compression::new(1, 0)),
+        ..form(encoding)
+    };
+    let forms = [
+        deflate(Encoding::Json),
+        deflate(Encoding::Protobuf),
+        form(Encoding::Json),
+    ];
+    let broadcast = publication(br#"{"text":"again and again and again and again"}"#);
+    let made = |subscribers: usize| {
+        let hub = Hub::new();
+        let boxes: Vec<_> = (0..subscribers)
+            .map(|_| Arc::new(Mailbox::new(1 << 20)))
+            .collect();
+        for (mailbox, form) in boxes.iter().zip(forms.into_iter().cycle()) {
+            let subscriber = Subscriber {
+                form,
+                ..subscriber(mailbox, 1)
+            };
+            hub.join(&channel(), subscriber);
+        }
+        // The first one makes room in the queues.
+        hub.broadcast(&broadcast);
+        let counted = allocation_counter::measure(|| {
+            hub.broadcast(&broadcast);
+        });
+        let last = |mailbox: &Arc<Mailbox>| frames(mailbox).pop();
+        let frames: Vec<_> = boxes.iter().filter_map(last).collect();
+        (frames, counted.count_total)
+    };
+    let (frames, allocations) = made(2000);
+    let different: std::collections::BTreeSet<_> =
+        frames.iter().map(|frame| frame.as_ptr()).collect();
+    assert_eq!((frames.len(), different.len()), (2000, forms.len()));
+    // A compressor allocates much, so a second one would show.
+    assert_eq!(allocations, made(forms.len()).1);
+    assert_eq!(
+        [frames[0][0], frames[1][0], frames[2][0]],
+        [0xc1, 0xc2, 0x81]
+    );
+    assert!(frames[0].len() < frames[2].len());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     model::{Disconnect, Version},
-    protocol::frame::Framing,
+    protocol::frame::{Framing, Kind},
 };
 
 /// How a transport differs from others in ways the connection has to respect.
@@ -29,8 +29,9 @@ pub struct LinkTraits {
 /// Something from the peer.
 #[derive(Debug)]
 pub enum Inbound {
-    /// One transport frame with one or more commands.
-    Frame(Bytes),
+    /// One transport frame with one or more commands. Which kind it is plays no part in what it says; transports that know
+    /// no kinds call theirs binary.
+    Frame(Bytes, Kind),
     /// The transport has bytes of its own to write (a native pong): call [`Link::send`], with an empty batch if need be.
     Flush,
 }

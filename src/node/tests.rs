@@ -21,7 +21,7 @@ use crate::{
         Channel, ChannelOptions, ClientError, Disconnect, Encoding, Peer, Rejection,
         SubscribeCommand, SubscribeOptions, Target, Unsubscribe,
     },
-    protocol::frame::Framing,
+    protocol::frame::{Framing, Kind},
 };
 
 /// Hooks that allow everything; only channels beginning with `ch` are known, and rpc `slow` takes its time.
@@ -146,7 +146,7 @@ impl Link for ChannelLink {
         self.incoming
             .recv()
             .await
-            .map(Inbound::Frame)
+            .map(|frame| Inbound::Frame(frame, Kind::Binary))
             .ok_or(Disconnect::CONNECTION_CLOSED)
     }
 

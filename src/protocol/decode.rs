@@ -175,7 +175,7 @@ impl Messages {
     ) -> Result<(T, Option<usize>), Malformed> {
         let (start, length) = match self.framing {
             Framing::None => (0, self.frame.len()),
-            Framing::WebSocket => {
+            Framing::WebSocket | Framing::WebSocketDeflate(_) => {
                 let (length, start) = protobuf::varint(&self.frame, at)?;
                 (start, usize::try_from(length).or(Err(Malformed))?)
             }

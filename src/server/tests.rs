@@ -41,8 +41,11 @@ fn websocket_config() -> websocket::Config {
         disabled: false,
         handler_prefix: "/connection/websocket".to_owned(),
         compression: false,
+        compression_min_size: 0,
+        compression_level: 1,
         write_timeout: Duration::from_secs(1),
         message_size_limit: 65536,
+        decompressed_message_size_limit: 0,
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use super::Serve;
 use crate::{
     model::{Disconnect, Peer, Version},
     node::{Close, Inbound, Link},
-    protocol::frame::Framing,
+    protocol::frame::{self, Kind},
 };
 
 /// Sends every frame back. `close CODE REASON` closes, `v1` fixes the generation, `flood COUNT SIZE` sends until the
@@ -35,31 +34,10 @@ impl Echo {
     }
 }
 
-/// A finished frame around a payload.
-fn finish(framing: Framing, payload: &[u8]) -> Bytes {
-    let mut out = BytesMut::new();
-    if framing == Framing::WebSocket {
-        out.put_u8(0x81);
-        match payload.len() {
-            n @ 0..=125 => out.put_u8(u8::try_from(n).unwrap()),
-            n @ 126..=65535 => {
-                out.put_u8(126);
-                out.put_u16(u16::try_from(n).unwrap());
-            }
-            n => {
-                out.put_u8(127);
-                out.put_u64(n as u64);
-            }
-        }
-    }
-    out.put_slice(payload);
-    out.freeze()
-}
-
 /// What a frame asks for.
 async fn obey<L: Link>(
     link: &mut L,
-    frame: &[u8],
+    (frame, kind): (&[u8], Kind),
     version: &mut Version,
 ) -> Result<(), (Disconnect, bool)> {
     let framing = link.traits().framing;
@@ -76,13 +54,13 @@ async fn obey<L: Link>(
         (Some("v1"), ..) => {
             *version = Version::V1;
             link.decided(Version::V1);
-            batch.push(finish(framing, b"v1"));
+            batch.push(frame::message(framing, kind, b"v1"));
         }
         (Some("flood"), Some(count), Some(size)) => {
-            let frame = finish(framing, &vec![b'x'; size.parse().unwrap()]);
+            let frame = frame::message(framing, kind, &vec![b'x'; size.parse().unwrap()]);
             batch.resize(count.parse().unwrap(), frame);
         }
-        _ => batch.push(finish(framing, frame)),
+        _ => batch.push(frame::message(framing, kind, frame)),
     }
     link.send(&mut batch).await.map_err(|end| (end, false))
 }
@@ -93,7 +71,9 @@ impl Serve for Echo {
         self.peers.lock().push(peer);
         let (disconnect, undecodable) = loop {
             let outcome = match link.recv().await {
-                Ok(Inbound::Frame(frame)) => obey(&mut link, &frame, &mut version).await,
+                Ok(Inbound::Frame(frame, kind)) => {
+                    obey(&mut link, (&frame, kind), &mut version).await
+                }
                 Ok(Inbound::Flush) => link.send(&mut Vec::new()).await.map_err(|end| (end, false)),
                 Err(end) => Err((end, false)),
             };

@@ -9,9 +9,12 @@
 mod addresses;
 #[cfg(test)]
 mod auth;
+mod autobahn;
 mod bench;
 #[cfg(test)]
 mod commands;
+#[cfg(test)]
+mod compression;
 #[cfg(test)]
 mod config;
 #[cfg(test)]

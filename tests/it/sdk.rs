@@ -34,10 +34,21 @@ fn settings() -> Value {
 }
 
 async fn passes(program: Option<Program>, arguments: &[&str]) {
+    passes_with(settings(), program, arguments).await;
+}
+
+/// Against a server that compresses.
+async fn passes_compressed(program: Option<Program>, arguments: &[&str]) {
+    let mut settings = settings();
+    settings["websocket"] = json!({"compression": true});
+    passes_with(settings, program, arguments).await;
+}
+
+async fn passes_with(settings: Value, program: Option<Program>, arguments: &[&str]) {
     let Some(program) = program else {
         return;
     };
-    let server = Server::start(settings()).await;
+    let server = Server::start(settings).await;
     let output = program.run(&server, arguments).await;
     // A program that checks nothing must not pass.
     assert!(output.contains("checks passed"), "{output}");
@@ -61,6 +72,26 @@ async fn javascript_v1_json() {
 #[tokio::test]
 async fn javascript_v1_protobuf() {
     passes(sdk_javascript("v1.cjs"), &["protobuf"]).await;
+}
+
+#[tokio::test]
+async fn javascript_v2_compressed() {
+    passes_compressed(sdk_javascript("v2.mjs"), &["json"]).await;
+}
+
+#[tokio::test]
+async fn javascript_ws_compressed() {
+    passes_compressed(sdk_javascript("deflate.cjs"), &[]).await;
+}
+
+#[tokio::test]
+async fn python_compressed() {
+    passes_compressed(sdk_python("tests/sdk/python/client.py"), &["protobuf"]).await;
+}
+
+#[tokio::test]
+async fn python_websockets_compressed() {
+    passes_compressed(sdk_python("tests/sdk/python/deflate.py"), &[]).await;
 }
 
 #[tokio::test]

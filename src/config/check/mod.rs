@@ -107,7 +107,7 @@ pub(super) fn missing(tree: &Value) -> Checked {
                 leaf.value.as_str().unwrap_or_default()
             )),
             _ if switches_section && changed => Some(path.to_owned()),
-            Gate::Open | Gate::Missing | Gate::Only(_) | Gate::Partly(_) => None,
+            Gate::Open | Gate::Missing | Gate::Only(_) => None,
         };
         if refused.is_none() {
             refused = reason;
@@ -121,13 +121,6 @@ pub(super) fn missing(tree: &Value) -> Checked {
 
 pub(super) fn start_warnings(tree: &Value) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    tree::leaves(schema::ROOT, tree, &mut |path, leaf| {
-        if let Gate::Partly(what) = leaf.field.gate
-            && *leaf.value != super::convert::default(&leaf.field.kind)
-        {
-            warnings.push(Warning::partly(path, what));
-        }
-    });
     let root = Section::new(tree);
     for (key, what) in [
         ("client.insecure", "client mode"),

@@ -19,6 +19,7 @@ pub(super) fn check(root: Section<'_>) -> Checked {
     for transport in ["uni_sse", "uni_http_stream"] {
         responses(root, transport)?;
     }
+    compression(root.section("websocket"))?;
     own(root)?;
     paths(root)
 }
@@ -137,6 +138,16 @@ fn responses(root: Section<'_>, transport: &str) -> Checked {
                 ));
             }
         }
+    }
+    Ok(())
+}
+
+fn compression(websocket: Section<'_>) -> Checked {
+    let level = websocket.int("compression_level");
+    if websocket.on("compression") && !(1..=9).contains(&level) {
+        return broken(format!(
+            "in websocket.compression_level: {level} is not between 1 and 9"
+        ));
     }
     Ok(())
 }

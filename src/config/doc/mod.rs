@@ -61,7 +61,6 @@ impl Row {
                     .collect();
                 notes.push(format!("This version has only {}.", known.join(", ")));
             }
-            Gate::Partly(what) => notes.push(format!("In this version {what}.")),
         }
         if tree::is_secret(&self.field.kind) {
             notes.push("Secret.".to_owned());

@@ -98,8 +98,6 @@ pub enum Gate {
     Missing,
     /// Only these values exist yet.
     Only(&'static [&'static str]),
-    /// A value other than the default works in part; the text says what is left out.
-    Partly(&'static str),
 }
 
 /// Whether the server has a command-line flag for an option.
@@ -156,11 +154,6 @@ impl Field {
 
     pub(super) const fn only(mut self, values: &'static [&'static str]) -> Self {
         self.gate = Gate::Only(values);
-        self
-    }
-
-    pub(super) const fn partly(mut self, what: &'static str) -> Self {
-        self.gate = Gate::Partly(what);
         self
     }
 

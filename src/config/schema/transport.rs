@@ -9,7 +9,7 @@ table! {
     WEBSOCKET:
     B disabled                  bool(false) "Serve no WebSocket.";
     A handler_prefix            text("/connection/websocket") "Path of the endpoint.";
-    B compression               bool(false) "Compress messages (permessage-deflate)." [partly("the extension is declined, connections work uncompressed")];
+    B compression               bool(false) "Compress messages (permessage-deflate).";
     C compression_min_size      int(0)      "Messages below this size stay as they are.";
     C compression_level         int(1)      "Effort, 1 to 9.";
     C read_buffer_size          int(0)      "Bytes; 0 means 4096.";

@@ -148,9 +148,9 @@ impl Connection {
 
     pub(super) fn arrived(&mut self, inbound: Result<Inbound, Disconnect>) {
         match inbound {
-            Ok(Inbound::Frame(_))
+            Ok(Inbound::Frame(..))
                 if self.linger.is_some() && self.traits.discards_after_refusal => {}
-            Ok(Inbound::Frame(frame)) => self.rest = Some(self.decoder.frame(frame)),
+            Ok(Inbound::Frame(frame, _)) => self.rest = Some(self.decoder.frame(frame)),
             Ok(Inbound::Flush) => self.outgoing.flush = true,
             // The transport itself could not make a frame of what came.
             Err(why) if why == Disconnect::BAD_REQUEST => self.malformed(),

@@ -13,7 +13,7 @@ use crate::{
     protocol::{
         Command, Decoder, Push, PushBody, Reply, ReplyBody, Request, decode_replies, decode_reply,
         encode_command, encode_commands,
-        frame::{self, Framing, PositionFormat, WireForm},
+        frame::{self, Compression, Framing, PositionFormat, WireForm},
         json::{is_json, is_json_object},
     },
 };
@@ -99,6 +99,11 @@ fn json_v1_as_v2(bytes: &Bytes, original: &Reply) -> Bytes {
     format!(r#"{{"id":{id},"{name}":{result}}}"#).into()
 }
 
+fn framings() -> [Framing; 3] {
+    let deflate = Framing::WebSocketDeflate(Compression::new(1, 40));
+    [Framing::WebSocket, deflate, Framing::None]
+}
+
 /// Every wire form there is.
 fn forms() -> impl Iterator<Item = WireForm> {
     let positions = [
@@ -109,7 +114,7 @@ fn forms() -> impl Iterator<Item = WireForm> {
     VERSIONS.into_iter().flat_map(move |version| {
         ENCODINGS.into_iter().flat_map(move |encoding| {
             positions.into_iter().flat_map(move |positions| {
-                [Framing::WebSocket, Framing::None].map(|framing| WireForm {
+                framings().map(|framing| WireForm {
                     version,
                     encoding,
                     positions,
@@ -118,6 +123,16 @@ fn forms() -> impl Iterator<Item = WireForm> {
             })
         })
     })
+}
+
+/// A permessage-deflate payload, whose end its sender has left out.
+fn inflated(payload: &[u8], length: usize) -> Vec<u8> {
+    let whole = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let mut out = Vec::with_capacity(length + 1);
+    let mut stream = flate2::Decompress::new(false);
+    let status = stream.decompress_vec(&whole, &mut out, flate2::FlushDecompress::Sync);
+    assert!(status.is_ok() && stream.total_in() == whole.len() as u64);
+    out
 }
 
 proptest! {
@@ -178,6 +193,22 @@ proptest! {
                     prost::encoding::encode_varint(bare.len() as u64, &mut prefix);
                     prop_assert_eq!(inner, Bytes::from([prefix, bare.to_vec()].concat()));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn compressed_frames_hold_the_same_message((encoding, reply) in any_reply(), level in 1..=9_u32, min in 0..200_usize) {
+        let deflate = Framing::WebSocketDeflate(Compression::new(level, min));
+        let first = match encoding { Encoding::Json => 0x81, Encoding::Protobuf => 0x82 };
+        for form in forms().filter(|form| form.encoding == encoding) {
+            let plain = frame::encode(WireForm { framing: Framing::WebSocket, ..form }, &reply).unwrap();
+            let packed = frame::encode(WireForm { framing: deflate, ..form }, &reply).unwrap();
+            let message = unframe(&plain, first);
+            if message.len() < min || reply.body == ReplyBody::Ping && reply.id == 0 {
+                prop_assert_eq!(packed, plain);
+            } else {
+                prop_assert_eq!(inflated(&unframe(&packed, first | 0x40), message.len()), message);
             }
         }
     }

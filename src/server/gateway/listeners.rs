@@ -128,12 +128,6 @@ impl Built {
         own: &OwnConfig,
         client: &transport::ClientConfig,
     ) -> Result<Router, Error> {
-        if config.compression {
-            tracing::warn!(
-                key = "websocket.compression",
-                "permessage-deflate is not available yet, the extension is declined"
-            );
-        }
         let endpoint = websocket::Endpoint::new(websocket::Parts {
             serve: self.node.clone(),
             config,

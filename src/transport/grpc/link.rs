@@ -22,7 +22,7 @@ use super::{
 use crate::{
     model::Disconnect,
     node::{Close, Inbound, Link, LinkTraits},
-    protocol::frame::Framing,
+    protocol::frame::{Framing, Kind},
 };
 
 /// What all links of a service share.
@@ -68,7 +68,7 @@ impl GrpcLink {
             return Poll::Ready(Err(Disconnect::FORCE_RECONNECT));
         }
         Poll::Ready(match ready!(Pin::new(&mut self.commands).poll_next(cx)) {
-            Some(Ok(command)) => Ok(Inbound::Frame(command)),
+            Some(Ok(command)) => Ok(Inbound::Frame(command, Kind::Binary)),
             None => Err(Disconnect::CONNECTION_CLOSED),
             Some(Err(status)) => {
                 self.failure = failure(&status);

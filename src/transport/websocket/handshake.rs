@@ -5,7 +5,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
-        CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+        CONNECTION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
     },
     request::Parts,
 };
@@ -17,6 +18,7 @@ use crate::{
 
 const JSON: &str = "centrifuge-json";
 const PROTOBUF: &str = "centrifuge-protobuf";
+const DEFLATE: &str = "permessage-deflate";
 
 /// What a handshake has settled.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub(super) struct Accepted {
     pub(super) encoding: Encoding,
     pub(super) version: Option<Version>,
     pub(super) native_ping: bool,
+    /// The client offers permessage-deflate, in whatever way.
+    pub(super) offers_deflate: bool,
 }
 
 /// Why a request does not become a WebSocket.
@@ -76,6 +80,7 @@ pub(super) fn check(request: &Parts, origins: &Origins) -> Result<Accepted, Refu
         },
         version,
         native_ping: parameter(query, "cf_ws_frame_ping_pong") == Some("true"),
+        offers_deflate: offers_deflate(&request.headers),
     })
 }
 
@@ -125,6 +130,14 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
 fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
     tokens(headers, &SEC_WEBSOCKET_PROTOCOL)
         .find_map(|offered| [JSON, PROTOBUF].into_iter().find(|known| *known == offered))
+}
+
+/// Whether one of the offered extensions is permessage-deflate. Its parameters change nothing: the answer is always the same
+/// (client-protocol.md 3.2), and no client needs a smaller window than that of an offer without parameters.
+fn offers_deflate(headers: &HeaderMap) -> bool {
+    tokens(headers, &SEC_WEBSOCKET_EXTENSIONS)
+        .filter_map(|offer| offer.split(';').next())
+        .any(|name| name.trim() == DEFLATE)
 }
 
 #[cfg(test)]
@@ -254,6 +267,29 @@ mod tests {
         ] {
             assert_eq!(good(&[], query).unwrap().native_ping, wanted, "{query}");
         }
+    }
+
+    #[test]
+    fn any_offer_of_deflate_is_one() {
+        for (offered, wanted) in [
+            ("permessage-deflate", true),
+            ("permessage-deflate; client_max_window_bits", true),
+            ("foo, permessage-deflate ;server_max_window_bits=10", true),
+            ("permessage-deflate; made_up=1", true),
+            ("x-webkit-deflate-frame", false),
+            ("permessage-deflated", false),
+            ("foo; permessage-deflate", false),
+            ("", false),
+        ] {
+            let accepted = good(&[("sec-websocket-extensions", offered)], "").unwrap();
+            assert_eq!(accepted.offers_deflate, wanted, "{offered}");
+        }
+        assert!(!good(&[], "").unwrap().offers_deflate);
+        let second = [
+            ("sec-websocket-extensions", "foo"),
+            ("sec-websocket-extensions", "permessage-deflate"),
+        ];
+        assert!(good(&second, "").unwrap().offers_deflate);
     }
 
     #[test]

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{
-        CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL,
-        SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+        CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use hyper::upgrade::{OnUpgrade, Upgraded};
@@ -30,10 +30,10 @@ use tracing::Instrument;
 
 use self::{
     handshake::{Accepted, Refused},
-    link::{Settings, WebSocketLink},
+    link::{Settings, Terms, WebSocketLink},
 };
 use super::{ClientConfig, Metrics, Origins, PeerRules, SecuredStream, Serve, Tasks};
-use crate::model::Peer;
+use crate::{model::Peer, protocol::frame::Compression};
 
 mod frame;
 mod handshake;
@@ -43,6 +43,11 @@ mod link;
 /// Native pings where `client.ping_interval` and `client.pong_timeout` are off.
 const PING: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(10));
 
+/// The one answer to all offers of permessage-deflate.
+const DEFLATE: HeaderValue = HeaderValue::from_static(
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+);
+
 /// Section `websocket`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
@@ -50,12 +55,30 @@ pub struct Config {
     pub disabled: bool,
     /// Path.
     pub handler_prefix: String,
-    /// permessage-deflate.
+    /// permessage-deflate, for clients that offer it.
     pub compression: bool,
+    /// Messages below this many bytes are sent as they are.
+    pub compression_min_size: usize,
+    /// Effort of compression, 1 to 9.
+    pub compression_level: u32,
     /// Time limit of writing one frame.
     pub write_timeout: Duration,
     /// Largest message of a client, bytes.
     pub message_size_limit: usize,
+    /// Largest message of a client once decompressed, bytes; 0 means ten times `message_size_limit`.
+    pub decompressed_message_size_limit: usize,
+}
+
+impl Config {
+    /// How to compress and the limit of what is decompressed, when it is on.
+    fn deflate(&self) -> Option<(Compression, usize)> {
+        let compression = Compression::new(self.compression_level, self.compression_min_size);
+        let limit = match self.decompressed_message_size_limit {
+            0 => self.message_size_limit.saturating_mul(10),
+            limit => limit,
+        };
+        self.compression.then_some((compression, limit))
+    }
 }
 
 /// What an endpoint is made of.
@@ -97,6 +120,7 @@ impl<S: Serve> Endpoint<S> {
             serve: parts.serve,
             settings: Arc::new(Settings {
                 message_size_limit: parts.config.message_size_limit,
+                deflate: parts.config.deflate(),
                 write_timeout: parts.config.write_timeout,
                 ping: (interval, patience),
                 metrics: parts.metrics,
@@ -115,28 +139,27 @@ impl<S: Serve> Endpoint<S> {
     }
 
     /// Hands a connection to the node once hyper has written the answer.
-    fn accept(&self, upgrade: OnUpgrade, accepted: &Accepted, peer: Peer) {
+    fn accept(&self, upgrade: OnUpgrade, terms: Terms, peer: Peer) {
         let serve = self.serve.clone();
         let settings = self.settings.clone();
-        let native_ping = accepted.native_ping;
         // What a future captures keeps its place for as long as the session lives, so it captures a pointer.
         let peer = Box::new(peer);
         let connection = async move {
             let taken = upgrade.await.map(Taken::from);
             match taken {
                 Ok(Taken::Socket(socket, read)) => {
-                    let link = WebSocketLink::new(socket, &read, native_ping, settings);
+                    let link = WebSocketLink::new(socket, &read, terms, settings);
                     drop(read);
                     serve.serve(link, *peer).await;
                 }
                 Ok(Taken::Secured(stream, read)) => {
-                    let link = WebSocketLink::new(stream, &read, native_ping, settings);
+                    let link = WebSocketLink::new(stream, &read, terms, settings);
                     drop(read);
                     Box::pin(serve.serve(link, *peer)).await;
                 }
                 Ok(Taken::Wrapped(upgraded)) => {
                     let io = TokioIo::new(upgraded);
-                    let link = WebSocketLink::new(io, &[], native_ping, settings);
+                    let link = WebSocketLink::new(io, &[], terms, settings);
                     Box::pin(serve.serve(link, *peer)).await;
                 }
                 Err(error) => tracing::debug!(%error, "websocket upgrade error"),
@@ -207,8 +230,12 @@ async fn handle<S: Serve>(
     let peer = endpoint
         .peers
         .http("websocket", dialect, &parts.headers, &parts.extensions);
-    endpoint.accept(upgrade, &accepted, peer);
-    switching(&accepted)
+    let terms = Terms {
+        native_ping: accepted.native_ping,
+        deflate: accepted.offers_deflate && endpoint.settings.deflate.is_some(),
+    };
+    endpoint.accept(upgrade, terms, peer);
+    switching(&accepted, terms)
 }
 
 fn log_refusal(refused: Refused, request: &http::request::Parts, origins: &Origins) {
@@ -224,7 +251,7 @@ fn log_refusal(refused: Refused, request: &http::request::Parts, origins: &Origi
     }
 }
 
-fn switching(accepted: &Accepted) -> Response {
+fn switching(accepted: &Accepted, terms: Terms) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -239,6 +266,9 @@ fn switching(accepted: &Accepted) -> Response {
             SEC_WEBSOCKET_PROTOCOL,
             HeaderValue::from_static(subprotocol),
         );
+    }
+    if terms.deflate {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, DEFLATE);
     }
     response
 }

@@ -24,7 +24,20 @@ struct Server {
     tasks: Tasks,
 }
 
-fn endpoint(echo: Echo, tasks: Tasks) -> Endpoint<Echo> {
+fn config(compression: bool) -> Config {
+    Config {
+        disabled: false,
+        handler_prefix: "/connection/websocket".to_owned(),
+        compression,
+        compression_min_size: 0,
+        compression_level: 1,
+        write_timeout: Duration::from_secs(1),
+        message_size_limit: 65536,
+        decompressed_message_size_limit: 0,
+    }
+}
+
+fn endpoint(echo: Echo, tasks: Tasks, config: &Config) -> Endpoint<Echo> {
     let client = ClientConfig {
         allowed_origins: vec!["http://app.example.com".to_owned()],
         ping_interval: None,
@@ -32,16 +45,9 @@ fn endpoint(echo: Echo, tasks: Tasks) -> Endpoint<Echo> {
         stale_close_delay: Duration::from_secs(10),
         user_id_http_header: "x-user".to_owned(),
     };
-    let config = Config {
-        disabled: false,
-        handler_prefix: "/connection/websocket".to_owned(),
-        compression: false,
-        write_timeout: Duration::from_secs(1),
-        message_size_limit: 65536,
-    };
     Endpoint::new(Parts {
         serve: echo,
-        config: &config,
+        config,
         client: &client,
         origins: Arc::new(Origins::new(&client.allowed_origins).unwrap()),
         peers: Arc::new(PeerRules {
@@ -56,8 +62,12 @@ fn endpoint(echo: Echo, tasks: Tasks) -> Endpoint<Echo> {
 
 /// An endpoint on a listener of its own; `auto` as on a port that speaks HTTP/2 as well.
 async fn start(auto: bool) -> Server {
+    start_with(auto, &config(false)).await
+}
+
+async fn start_with(auto: bool, config: &Config) -> Server {
     let (echo, tasks) = (Echo::default(), Tasks::default());
-    let endpoint = endpoint(echo.clone(), tasks.clone());
+    let endpoint = endpoint(echo.clone(), tasks.clone(), config);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = TowerToHyperService::new(endpoint.into_router());
@@ -206,17 +216,37 @@ async fn an_unknown_version_is_a_plain_400() {
 }
 
 #[tokio::test]
-async fn extensions_are_declined() {
-    let server = start(false).await;
-    let offer = (
-        "Sec-WebSocket-Extensions",
-        "permessage-deflate; client_max_window_bits",
-    );
-    let (head, _) = server.ask("GET", "", &good(&[offer])).await;
-    assert!(
-        head.contains(" 101 ") && !head.contains("extensions"),
-        "{head}"
-    );
+async fn compression_is_agreed_upon_where_it_is_on_and_offered() {
+    const ANSWER: &str = "\nsec-websocket-extensions: permessage-deflate; \
+        server_no_context_takeover; client_no_context_takeover\n";
+    for (compression, offered, agreed) in [
+        (true, "permessage-deflate; client_max_window_bits", true),
+        (
+            true,
+            "foo, permessage-deflate; server_max_window_bits=10",
+            true,
+        ),
+        (true, "x-webkit-deflate-frame", false),
+        (false, "permessage-deflate; client_max_window_bits", false),
+    ] {
+        let server = start_with(false, &config(compression)).await;
+        let offer = ("Sec-WebSocket-Extensions", offered);
+        let (head, _) = server.ask("GET", "", &good(&[offer])).await;
+        assert!(head.contains(" 101 "), "{head}");
+        assert_eq!(head.contains(ANSWER), agreed, "{offered}: {head}");
+        assert_eq!(head.contains("extensions"), agreed, "{offered}: {head}");
+    }
+}
+
+#[test]
+fn what_is_decompressed_has_a_limit_of_its_own() {
+    let mut config = config(true);
+    config.message_size_limit = 1000;
+    assert_eq!(config.deflate().unwrap().1, 10_000);
+    config.decompressed_message_size_limit = 300;
+    assert_eq!(config.deflate().unwrap().1, 300);
+    config.compression = false;
+    assert_eq!(config.deflate(), None);
 }
 
 #[tokio::test]

@@ -89,6 +89,22 @@ pub(crate) fn centripetal() -> Program {
     }
 }
 
+/// Autobahn's cases; needs a Python 2.7 with the suite. `ci/install.sh` says `none` where there is no such Python.
+#[expect(clippy::print_stderr, reason = "a test that is left out says so")]
+pub(crate) fn autobahn() -> Option<Program> {
+    let python = needed("CENTRIPETAL_AUTOBAHN")?;
+    if python == "none" {
+        eprintln!("left out: there is no Python 2.7, which Autobahn's suite needs");
+        return None;
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/autobahn/fuzz.py");
+    Some(Program {
+        command: python.into(),
+        arguments: vec![file.into()],
+        settings: Vec::new(),
+    })
+}
+
 /// The value of a variable that `ci/check.sh` sets. Without it the test is left out, but not in CI.
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 pub(crate) fn needed(variable: &str) -> Option<OsString> {

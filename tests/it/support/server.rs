@@ -229,6 +229,18 @@ impl Server {
         ready.unwrap_or_else(|problem| panic!("no restart: {problem}"));
     }
 
+    /// Most memory the process ever had resident, bytes.
+    pub(crate) fn peak_memory(&self) -> u64 {
+        let id = self.child.id().unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.map_or_else(
+            || panic!("no peak in {status}"),
+            |kilobytes| kilobytes * 1024,
+        )
+    }
+
     /// It runs.
     pub(crate) fn alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -109,13 +109,12 @@ fn settings_of_a_feature_that_is_off_stop_nothing() {
 }
 
 #[test]
-fn insecure_switches_and_half_features_are_said_at_every_start() {
+fn insecure_switches_are_said_at_every_start() {
     let tree = json!({
         "client": {"insecure": true, "insecure_skip_token_signature_verify": true, "allowed_origins": ["*"]},
         "http_api": {"insecure": true},
         "admin": {"insecure": true},
         "debug": {"enabled": true},
-        "websocket": {"compression": true},
         "http_server": {"tls": {"enabled": true}, "tls_autocert": {"enabled": true}},
     });
     let warnings = config(tree).start_warnings();
@@ -127,7 +126,6 @@ fn insecure_switches_and_half_features_are_said_at_every_start() {
         "DEBUG mode enabled, see on /debug/pprof",
         "usage of allowed_origins * is discouraged",
         "tls_autocert is used",
-        "works only in part",
     ] {
         assert!(
             warnings
@@ -136,5 +134,5 @@ fn insecure_switches_and_half_features_are_said_at_every_start() {
             "{part}"
         );
     }
-    assert_eq!(warnings.len(), 8);
+    assert_eq!(warnings.len(), 7);
 }

@@ -78,6 +78,16 @@ fn http_versions_need_their_listeners() {
 }
 
 #[test]
+fn the_level_of_compression_is_checked_where_it_counts() {
+    for level in [-1, 10, 300] {
+        let tree = json!({"websocket": {"compression": true, "compression_level": level}});
+        refused(tree, "compression_level");
+        accepted(json!({"websocket": {"compression_level": level}}));
+    }
+    accepted(json!({"websocket": {"compression": true, "compression_level": 9}}));
+}
+
+#[test]
 fn own_options_are_checked() {
     for (own, part) in [
         (json!({"grpc": {"api": true}}), "needs grpc_api.key"),

@@ -1,4 +1,4 @@
-//! Bytes to WebSocket messages and back (RFC 6455), without a socket.
+//! Bytes to WebSocket messages and back (RFC 6455, RFC 7692), without a socket.
 //!
 //! The reader holds memory only while a message is incomplete, and compares every declared length with the limit before
 //! it keeps a byte of it. What comes out of it is handed on without another copy.
@@ -11,7 +11,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::{
     coding::{Control, Data, OpCode},
 };
 
-use crate::model::Disconnect;
+use crate::{model::Disconnect, protocol::frame::Kind};
+
+mod inflate;
+
+use inflate::inflate;
 
 /// Longest payload of a control frame.
 const CONTROL_LIMIT: usize = 125;
@@ -33,8 +37,8 @@ pub(super) const MESSAGE_TOO_BIG: Disconnect = Disconnect {
 /// Something complete.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Incoming {
-    /// A whole message; whether text or binary plays no part.
-    Message(Bytes),
+    /// A whole message.
+    Message(Bytes, Kind),
     /// A ping, to be answered with the same bytes.
     Ping(Bytes),
     /// A pong.
@@ -43,20 +47,37 @@ pub(super) enum Incoming {
     Close(Option<u16>),
 }
 
+/// What a peer may send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Longest message, as it comes.
+    pub(super) message: usize,
+    /// Longest message once decompressed; `None` where no compression was agreed upon.
+    pub(super) inflated: Option<usize>,
+}
+
 /// Puts frames of a client together.
 #[derive(Debug)]
 pub(super) struct Reader {
-    limit: usize,
+    limits: Limits,
     /// Bytes of frames not taken yet.
     buffer: BytesMut,
-    /// Parts of a fragmented message.
-    parts: Option<BytesMut>,
+    /// The beginning of a fragmented message; few messages are, so it has no place in every connection.
+    parts: Option<Box<Parts>>,
+}
+
+/// A message, or what there is of it.
+#[derive(Debug)]
+struct Parts {
+    kind: Kind,
+    compressed: bool,
+    payload: BytesMut,
 }
 
 impl Reader {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self {
-            limit,
+            limits,
             buffer: BytesMut::new(),
             parts: None,
         }
@@ -70,7 +91,8 @@ impl Reader {
     /// The next complete thing.
     ///
     /// # Errors
-    /// 1002 for broken framing and 1009 for a message above the limit. The offending bytes stay in the buffer.
+    /// 1002 for broken framing or compression and 1009 for a message above the limit. An offending frame stays in the
+    /// buffer.
     pub(super) fn next(&mut self) -> Result<Option<Incoming>, Disconnect> {
         loop {
             let Some((header, length, payload)) = self.header()? else {
@@ -79,31 +101,51 @@ impl Reader {
             if self.buffer.len() - payload < length {
                 return Ok(None);
             }
+            if header.opcode == OpCode::Control(Control::Close) {
+                let mut copy = self.buffer[payload..payload + length].to_vec();
+                unmask(&mut copy, header.mask.unwrap_or_default());
+                let closing = close(&copy)?;
+                self.take(payload, length, header.mask);
+                return Ok(Some(closing));
+            }
             let payload = self.take(payload, length, header.mask);
             match header.opcode {
                 OpCode::Control(Control::Ping) => {
                     return Ok(Some(Incoming::Ping(payload.freeze())));
                 }
-                OpCode::Control(Control::Close) => return close(&payload).map(Some),
                 OpCode::Control(_) => return Ok(Some(Incoming::Pong)),
-                OpCode::Data(_) => {
-                    if let Some(message) = self.message(header.is_final, payload) {
-                        return Ok(Some(Incoming::Message(message)));
+                OpCode::Data(kind) => {
+                    let frame = Parts {
+                        kind: if kind == Data::Text {
+                            Kind::Text
+                        } else {
+                            Kind::Binary
+                        },
+                        compressed: header.rsv1,
+                        payload,
+                    };
+                    if let Some(message) = self.message(header.is_final, frame) {
+                        return self.complete(message).map(Some);
                     }
                 }
             }
         }
     }
 
-    /// Whatever was not taken, when reading is over.
-    pub(super) fn into_rest(self) -> BytesMut {
-        self.buffer
+    /// Whatever was not taken, when reading is over; gives all memory up.
+    pub(super) fn take_rest(&mut self) -> BytesMut {
+        self.parts = None;
+        mem::take(&mut self.buffer)
     }
 
     /// Bytes of memory held.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.buffer.capacity() + self.parts.as_ref().map_or(0, BytesMut::capacity)
+        self.buffer.capacity()
+            + self
+                .parts
+                .as_ref()
+                .map_or(0, |parts| parts.payload.capacity())
     }
 
     /// The header at the beginning of the buffer with the length of the payload and its place, when it is there and legal.
@@ -114,7 +156,9 @@ impl Reader {
         let Some((header, length)) = parsed else {
             return Ok(None);
         };
-        if header.rsv1 || header.rsv2 || header.rsv3 {
+        let first = matches!(header.opcode, OpCode::Data(Data::Text | Data::Binary));
+        let compressed = header.rsv1 && first && self.limits.inflated.is_some();
+        if header.rsv1 != compressed || header.rsv2 || header.rsv3 {
             return Err(protocol_error("reserved bits set"));
         }
         if header.mask.is_none() {
@@ -143,8 +187,8 @@ impl Reader {
     }
 
     fn check_size(&self, length: usize) -> Result<(), Disconnect> {
-        let before = self.parts.as_ref().map_or(0, BytesMut::len);
-        if length > self.limit - before {
+        let before = self.parts.as_ref().map_or(0, |parts| parts.payload.len());
+        if length > self.limits.message - before {
             return Err(MESSAGE_TOO_BIG);
         }
         Ok(())
@@ -162,20 +206,30 @@ impl Reader {
         bytes
     }
 
-    /// The whole message, when this was its last part.
-    fn message(&mut self, last: bool, payload: BytesMut) -> Option<Bytes> {
+    /// The whole message, when this frame was its last part.
+    fn message(&mut self, last: bool, frame: Parts) -> Option<Parts> {
         let whole = match self.parts.take() {
-            None => payload,
+            None if last => return Some(frame),
+            None => Box::new(frame),
             Some(mut parts) => {
-                parts.extend_from_slice(&payload);
+                parts.payload.extend_from_slice(&frame.payload);
                 parts
             }
         };
         if last {
-            return Some(whole.freeze());
+            return Some(*whole);
         }
         self.parts = Some(whole);
         None
+    }
+
+    /// What the peer wanted to say with a message.
+    fn complete(&self, message: Parts) -> Result<Incoming, Disconnect> {
+        let payload = match self.limits.inflated {
+            Some(limit) if message.compressed => inflate(&message.payload, limit)?,
+            Some(_) | None => message.payload.freeze(),
+        };
+        Ok(Incoming::Message(payload, message.kind))
     }
 }
 
@@ -210,18 +264,17 @@ fn close(payload: &[u8]) -> Result<Incoming, Disconnect> {
     Ok(Incoming::Close(Some(code)))
 }
 
-/// Reads on after our close frame, keeping nothing, until the peer's own.
+/// Reads on after our close frame, keeping nothing, until the peer's own. Whether a frame is legal plays no part any more.
 #[derive(Debug, Default)]
 pub(super) struct Discard {
     skip: u64,
     header: BytesMut,
-    lost: bool,
 }
 
 impl Discard {
-    /// True when the peer's close frame has begun. Broken framing means that it never will.
+    /// True when the peer's close frame has begun.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> bool {
-        while !self.lost && !bytes.is_empty() {
+        while !bytes.is_empty() {
             let skipped = usize::try_from(self.skip)
                 .unwrap_or(usize::MAX)
                 .min(bytes.len());
@@ -232,20 +285,29 @@ impl Discard {
             }
             // A header is at most 14 bytes long, so byte by byte costs nothing.
             self.header.put_u8(bytes.get_u8());
-            match FrameHeader::parse(&mut Cursor::new(&self.header[..])) {
-                Ok(None) => {}
-                Ok(Some((header, length))) => {
-                    if header.opcode == OpCode::Control(Control::Close) {
-                        return true;
-                    }
-                    self.header = BytesMut::new();
-                    self.skip = length;
-                }
-                Err(_) => self.lost = true,
+            let Some(length) = extent(&self.header) else {
+                continue;
+            };
+            if OpCode::from(self.header[0] & 0x0f) == OpCode::Control(Control::Close) {
+                return true;
             }
+            self.header = BytesMut::new();
+            self.skip = length;
         }
         false
     }
+}
+
+/// Length of the payload behind a header that is complete.
+fn extent(header: &[u8]) -> Option<u64> {
+    let second = *header.get(1)?;
+    let (extended, mask) = (header.get(2..)?, usize::from(second >> 7) * 4);
+    let (bytes, length) = match second & 0x7f {
+        126 => (2, u16::from_be_bytes(*extended.first_chunk()?).into()),
+        127 => (8, u64::from_be_bytes(*extended.first_chunk()?)),
+        short => (0, short.into()),
+    };
+    (extended.len() == bytes + mask).then_some(length)
 }
 
 /// A control frame of the server; the payload is cut to what one can carry.

@@ -19,13 +19,13 @@ use tokio::{
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Control;
 
 use super::{
-    frame::{Discard, Incoming, Reader, close_frame, control},
+    frame::{Discard, Incoming, Limits, Reader, close_frame, control},
     keepalive::{Due, Keepalive},
 };
 use crate::{
     model::{Disconnect, Version},
     node::{Close, Inbound, Link, LinkTraits},
-    protocol::frame::Framing,
+    protocol::frame::{Compression, Framing},
     transport::{Metrics, close},
 };
 
@@ -42,10 +42,21 @@ const SLICES: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) message_size_limit: usize,
+    /// How to compress, and the longest message once decompressed; `None` where compression is off.
+    pub(super) deflate: Option<(Compression, usize)>,
     pub(super) write_timeout: Duration,
     /// Period and patience of native pings, for peers that ask for them.
     pub(super) ping: (Duration, Duration),
     pub(super) metrics: Metrics,
+}
+
+/// What a handshake has settled for its link.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Terms {
+    /// Native pings instead of those of the application.
+    pub(super) native_ping: bool,
+    /// Messages may be compressed, if the endpoint can.
+    pub(super) deflate: bool,
 }
 
 /// How far the closing has come.
@@ -64,7 +75,7 @@ pub(super) struct WebSocketLink<S> {
     io: S,
     reader: Reader,
     owed: BytesMut,
-    native_ping: bool,
+    terms: Terms,
     keepalive: Option<Keepalive>,
     state: State,
     settings: Arc<Settings>,
@@ -72,8 +83,12 @@ pub(super) struct WebSocketLink<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
     /// A link over a connection of which these bytes were read already.
-    pub(super) fn new(io: S, read: &[u8], native_ping: bool, settings: Arc<Settings>) -> Self {
-        let mut reader = Reader::new(settings.message_size_limit);
+    pub(super) fn new(io: S, read: &[u8], terms: Terms, settings: Arc<Settings>) -> Self {
+        let deflate = settings.deflate.filter(|_| terms.deflate);
+        let mut reader = Reader::new(Limits {
+            message: settings.message_size_limit,
+            inflated: deflate.map(|(_, limit)| limit),
+        });
         if !read.is_empty() {
             reader.feed(read);
         }
@@ -82,8 +97,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
             io,
             reader,
             owed: BytesMut::new(),
-            native_ping,
-            keepalive: native_ping.then(|| Keepalive::v2(interval, patience)),
+            terms,
+            keepalive: terms.native_ping.then(|| Keepalive::v2(interval, patience)),
             state: State::Open,
             settings,
         }
@@ -92,8 +107,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Inbound, Disconnect>> {
         loop {
             match self.reader.next()? {
-                Some(Incoming::Message(message)) => {
-                    return Poll::Ready(Ok(Inbound::Frame(message)));
+                Some(Incoming::Message(message, kind)) => {
+                    return Poll::Ready(Ok(Inbound::Frame(message, kind)));
                 }
                 Some(Incoming::Ping(payload)) => control(Control::Pong, &payload, &mut self.owed),
                 Some(Incoming::Pong) => {
@@ -175,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
         }
         self.settings.metrics.closed("websocket", code);
         let mut discard = Discard::default();
-        let rest = std::mem::replace(&mut self.reader, Reader::new(0)).into_rest();
+        let rest = self.reader.take_rest();
         if discard.feed(&rest) {
             return;
         }
@@ -263,12 +278,17 @@ impl Cursor {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<S> {
     fn traits(&self) -> LinkTraits {
+        let plain = (Framing::WebSocket, self.settings.message_size_limit);
+        let deflate = self.settings.deflate.filter(|_| self.terms.deflate);
+        let (framing, message_size_limit) = deflate.map_or(plain, |(compression, limit)| {
+            (Framing::WebSocketDeflate(compression), limit.max(plain.1))
+        });
         LinkTraits {
-            framing: Framing::WebSocket,
-            message_size_limit: self.settings.message_size_limit,
+            framing,
+            message_size_limit,
             close_carries_reason: true,
             discards_after_refusal: true,
-            native_ping: self.native_ping,
+            native_ping: self.terms.native_ping,
         }
     }
 

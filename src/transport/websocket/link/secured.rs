@@ -100,11 +100,12 @@ async fn a_batch_of_small_frames_is_one_record_and_one_write() {
     let (server, mut client, writes) = shaken().await;
     let settings = Arc::new(Settings {
         message_size_limit: 65536,
+        deflate: None,
         write_timeout: Duration::from_secs(1),
         ping: (Duration::from_secs(25), Duration::from_secs(10)),
         metrics: Metrics::new(&Registry::new(), "centrifugo").unwrap(),
     });
-    let mut link = WebSocketLink::new(server, &[], false, settings);
+    let mut link = WebSocketLink::new(server, &[], Terms::default(), settings);
     let frame = Bytes::from_static(b"\x81\x05hello");
     let before = writes.load(Ordering::Relaxed);
     link.send(&mut vec![frame.clone(); SLICES]).await.unwrap();

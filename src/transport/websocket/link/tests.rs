@@ -39,6 +39,14 @@ fn peer() -> Peer {
 
 /// Two ends of a connection, one of them a link with an echo behind it.
 async fn start(native_ping: bool, write_timeout: Duration) -> Server {
+    let terms = Terms {
+        native_ping,
+        deflate: false,
+    };
+    start_with(terms, write_timeout).await
+}
+
+async fn start_with(terms: Terms, write_timeout: Duration) -> Server {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let peer_side = TcpStream::connect(listener.local_addr().unwrap())
         .await
@@ -47,11 +55,12 @@ async fn start(native_ping: bool, write_timeout: Duration) -> Server {
     let registry = Registry::new();
     let settings = Arc::new(Settings {
         message_size_limit: 65536,
+        deflate: Some((Compression::new(1, 10), 655_360)),
         write_timeout,
         ping: (1000 * MILLIS, 800 * MILLIS),
         metrics: Metrics::new(&registry, "centrifugo").unwrap(),
     });
-    let link = WebSocketLink::new(socket, &[], native_ping, settings);
+    let link = WebSocketLink::new(socket, &[], terms, settings);
     let (echo, tasks) = (Echo::default(), Tasks::default());
     let serve = echo.clone();
     tasks.spawn(async move { serve.serve(link, peer()).await });
@@ -126,8 +135,40 @@ async fn frames_come_back_in_order() {
         .concat();
     server.raw(&many).await;
     for text in ["a", "b", "c"] {
-        server.hears(0x81, text.as_bytes()).await;
+        server.hears(0x82, text.as_bytes()).await;
     }
+}
+
+#[tokio::test]
+async fn compression_goes_both_ways_where_it_was_agreed_upon() {
+    let terms = Terms {
+        deflate: true,
+        ..Terms::default()
+    };
+    let mut server = start_with(terms, 1000 * MILLIS).await;
+    // "Hello" of RFC 7692 7.2.3.1, below the size from which answers are compressed.
+    let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    server.raw(&masked(0xc1, &hello)).await;
+    server.hears(0x81, b"Hello").await;
+    server.say(&"long".repeat(20)).await;
+    let (first, payload) = server.hear().await.unwrap();
+    assert_eq!(first, 0xc1);
+    let mut plain = Vec::with_capacity(100);
+    let end = [&payload[..], &[0, 0, 0xff, 0xff]].concat();
+    flate2::Decompress::new(false)
+        .decompress_vec(&end, &mut plain, flate2::FlushDecompress::Sync)
+        .unwrap();
+    assert_eq!(plain, "long".repeat(20).into_bytes());
+    server.raw(&masked(0xc1, &[0xff; 9])).await;
+    let (first, payload) = server.hear().await.unwrap();
+    assert_eq!((first, &payload[..2]), (0x88, &1002_u16.to_be_bytes()[..]));
+}
+
+#[tokio::test]
+async fn without_agreement_nothing_is_compressed() {
+    let mut server = normal().await;
+    server.say(&"long".repeat(20)).await;
+    server.hears(0x81, "long".repeat(20).as_bytes()).await;
 }
 
 #[tokio::test]
@@ -303,19 +344,24 @@ async fn an_idle_link_holds_no_buffer() {
     let (mut near, far) = tokio::io::duplex(100_000);
     let settings = Settings {
         message_size_limit: 65536,
+        deflate: Some((Compression::new(1, 0), 655_360)),
         write_timeout: 1000 * MILLIS,
         ping: (MILLIS, MILLIS),
         metrics: Metrics::new(&Registry::new(), "c").unwrap(),
     };
-    let mut link = WebSocketLink::new(far, &masked(0x81, b"early"), false, Arc::new(settings));
+    let terms = Terms {
+        deflate: true,
+        ..Terms::default()
+    };
+    let mut link = WebSocketLink::new(far, &masked(0x81, b"early"), terms, Arc::new(settings));
     let early = link.recv().await.unwrap();
-    assert!(matches!(early, Inbound::Frame(frame) if frame == "early"));
+    assert!(matches!(early, Inbound::Frame(frame, _) if frame == "early"));
     let mut large = vec![0x81, 0xfe];
     large.extend(60_000_u16.to_be_bytes());
     large.resize(8 + 60_000, 0);
     near.write_all(&large).await.unwrap();
     let frame = link.recv().await.unwrap();
-    assert!(matches!(frame, Inbound::Frame(frame) if frame.len() == 60_000));
+    assert!(matches!(frame, Inbound::Frame(frame, _) if frame.len() == 60_000));
     // A dropped wait loses nothing.
     let mut wait = tokio_test::task::spawn(link.recv());
     tokio_test::assert_pending!(wait.poll());
@@ -326,5 +372,5 @@ async fn an_idle_link_holds_no_buffer() {
     tokio_test::assert_pending!(wait.poll());
     drop(wait);
     near.write_all(&masked(0x81, b"x")[4..]).await.unwrap();
-    assert!(matches!(link.recv().await.unwrap(), Inbound::Frame(frame) if frame == "x"));
+    assert!(matches!(link.recv().await.unwrap(), Inbound::Frame(frame, _) if frame == "x"));
 }

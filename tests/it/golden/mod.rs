@@ -3,6 +3,8 @@
 //! A scenario that differs fails the test and is printed, unless `differs.txt` names it with a reason; one that is named
 //! there and does not differ any more fails as well.
 
+mod transports;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -19,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(1200);
 /// Servers running at a time while the client protocol is played.
 const WORKERS: usize = 4;
 
+/// Most ports that a recorder uses for one server.
+const PORTS: usize = 4;
+
 /// Sections and keys of the recorded configurations that switch on what does not exist yet.
 const NOT_YET: &[&str] = &["uni_websocket", "allowed_delta_types", "delta_publish"];
 
@@ -29,7 +34,12 @@ async fn the_client_protocol_is_as_recorded() {
     };
     let recording = Recording::open("client");
     let scenarios = recording.without_not_yet("scenarios.json", "scenarios");
-    let (different, output) = play(&program, &scenarios, WORKERS, ".*").await;
+    play(&recording, &program, &["--scenarios", &scenarios]).await;
+}
+
+/// Plays the scenarios of a recording; fails when others differ than those that are to.
+async fn play(recording: &Recording, program: &Program, more: &[&str]) {
+    let (different, output) = play_some(program, more, WORKERS, ".*").await;
     let unexpected = recording.unexpected(&different);
     if unexpected.is_empty() {
         return recording.settle(&different, &output);
@@ -37,7 +47,7 @@ async fn the_client_protocol_is_as_recorded() {
     // The recorder decides by silences of 200 ms. On a busy machine one may be too short: what differs counts when it
     // differs again with nothing beside it.
     let again = format!("^({})$", unexpected.join("|"));
-    let (confirmed, output) = play(&program, &scenarios, 1, &again).await;
+    let (confirmed, output) = play_some(program, more, 1, &again).await;
     let listed = different
         .intersection(&recording.differing())
         .cloned()
@@ -46,24 +56,24 @@ async fn the_client_protocol_is_as_recorded() {
 }
 
 /// Plays the scenarios whose name matches; returns those that differ, and what was printed.
-async fn play(
+async fn play_some(
     program: &Program,
-    scenarios: &str,
+    more: &[&str],
     workers: usize,
     only: &str,
 ) -> (BTreeSet<String>, String) {
     let server = format!("{} --config {{config}}", env!("CARGO_BIN_EXE_centripetal"));
-    let port = free_range(workers).to_string();
+    let port = free_range(workers * PORTS).to_string();
     let workers = workers.to_string();
     let arguments = [
         ["--server", &server],
-        ["--scenarios", scenarios],
         ["--workers", &workers],
         ["--port-base", &port],
         ["--only", only],
     ];
     let mut arguments = arguments.concat();
     arguments.push("--check");
+    arguments.extend(more);
     let output = program.run_alone(&arguments, LIMIT).await.text;
     assert!(output.contains(" scenarios, "), "{output}");
     // Differences are indented below the name of their scenario.

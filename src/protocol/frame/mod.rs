@@ -2,6 +2,8 @@
 //!
 //! One publication is encoded once per wire form in use, whatever the number of subscribers; several frames share a write.
 
+mod websocket;
+
 use bytes::Bytes;
 
 use super::{
@@ -9,6 +11,9 @@ use super::{
     schema::{self, Dialect},
 };
 use crate::model::{Channel, Disconnect, Encoding, Publication, Version};
+use websocket::MAX_HEADER;
+
+pub use websocket::{Compression, Kind};
 
 /// How V1 connections see stream positions (client-protocol.md 1.10). V2 always uses [`PositionFormat::Offset`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,8 +32,24 @@ pub enum PositionFormat {
 pub enum Framing {
     /// A whole unmasked WebSocket frame: text for JSON, binary (with the length prefix inside) for Protobuf.
     WebSocket,
+    /// The same, compressed (permessage-deflate) unless the message is small.
+    WebSocketDeflate(Compression),
     /// The bare message, as gRPC carries it.
     None,
+}
+
+impl Framing {
+    /// How many different framings there are.
+    const COUNT: usize = 3;
+
+    /// However it compresses, a compressing framing has one place: everybody who reads one reads all.
+    const fn index(self) -> usize {
+        match self {
+            Self::WebSocket => 0,
+            Self::WebSocketDeflate(_) => 1,
+            Self::None => 2,
+        }
+    }
 }
 
 /// Version × encoding × position format × framing.
@@ -46,7 +67,7 @@ pub struct WireForm {
 
 impl WireForm {
     /// How many different forms there are; [`WireForm::index`] is below it.
-    pub const COUNT: usize = 2 * 2 * 3 * 2;
+    pub const COUNT: usize = 2 * 2 * 3 * Framing::COUNT;
 
     /// What of the form concerns the fields of messages.
     const fn dialect(self) -> Dialect {
@@ -59,8 +80,9 @@ impl WireForm {
     /// A small number for tables by form.
     #[must_use]
     pub const fn index(self) -> usize {
-        (((self.version as usize * 2) + self.encoding as usize) * 3 + self.positions as usize) * 2
-            + self.framing as usize
+        (((self.version as usize * 2) + self.encoding as usize) * 3 + self.positions as usize)
+            * Framing::COUNT
+            + self.framing.index()
     }
 }
 
@@ -111,6 +133,18 @@ pub fn publication(
     }
 }
 
+/// A finished WebSocket frame around any message; the bare message where the framing is [`Framing::None`].
+#[must_use]
+pub fn message(framing: Framing, kind: Kind, message: &[u8]) -> Bytes {
+    if framing == Framing::None {
+        return Bytes::copy_from_slice(message);
+    }
+    let mut out = Vec::with_capacity(MAX_HEADER + message.len());
+    out.resize(MAX_HEADER, 0);
+    out.extend_from_slice(message);
+    websocket::surround(framing, kind, out)
+}
+
 /// Longest reason that fits a WebSocket close frame.
 const MAX_REASON: usize = 123;
 
@@ -150,51 +184,19 @@ fn v1_close_reason(disconnect: &Disconnect) -> String {
     }
 }
 
-/// Longest WebSocket header a server writes.
-const MAX_HEADER: usize = 10;
-
-/// Header of a whole, unmasked WebSocket frame: text for JSON, binary for Protobuf. Only the part behind the zeros counts.
-fn header(encoding: Encoding, length: usize) -> ([u8; MAX_HEADER], usize) {
-    let opcode = match encoding {
-        Encoding::Json => 0x81,
-        Encoding::Protobuf => 0x82,
-    };
-    let mut header = [0; MAX_HEADER];
-    header[2..].copy_from_slice(&(length as u64).to_be_bytes());
-    let start = match length {
-        0..=125 => 8,
-        126..=0xffff => 6,
-        _ => 0,
-    };
-    header[start] = opcode;
-    match start {
-        6 => header[start + 1] = 126,
-        0 => header[start + 1] = 127,
-        _ => {}
-    }
-    (header, start)
-}
-
-/// Writes the JSON message behind room for the longest header, and the header right before it.
+/// Writes the JSON message behind room for a header.
 fn json_frame(
     framing: Framing,
     capacity: usize,
     body: impl Fn(&mut json::Writer),
 ) -> Result<Bytes, Inappropriate> {
-    let room = match framing {
-        Framing::WebSocket => MAX_HEADER,
-        Framing::None => 0,
-    };
-    let mut out = Vec::with_capacity(room + capacity);
-    out.resize(room, 0);
-    let mut out = json::Writer::encode(out, body)?;
     if framing == Framing::None {
-        return Ok(out.into());
+        return Ok(json::Writer::encode(Vec::with_capacity(capacity), body)?.into());
     }
-    let (header, start) = header(Encoding::Json, out.len() - room);
-    // A short header ends where the message begins.
-    out[start..room].copy_from_slice(&header[start..]);
-    Ok(Bytes::from(out).slice(start..))
+    let mut out = Vec::with_capacity(MAX_HEADER + capacity);
+    out.resize(MAX_HEADER, 0);
+    let out = json::Writer::encode(out, body)?;
+    Ok(websocket::surround(framing, Kind::Text, out))
 }
 
 /// Measures the message, so that everything before it can be written at once.
@@ -204,18 +206,26 @@ fn protobuf_frame(framing: Framing, body: impl Fn(&mut protobuf::Writer)) -> Byt
         return protobuf::Writer::encode(Vec::with_capacity(length), body).into();
     }
     let inner = protobuf::varint_length(length as u64) + length;
-    let (header, start) = header(Encoding::Protobuf, inner);
+    let (header, start) = websocket::header(Kind::Binary, inner);
+    let plain = framing == Framing::WebSocket;
+    // Compressed, the message gets another length: then this is only the room for the header.
+    let start = if plain { start } else { 0 };
     let mut out = Vec::with_capacity(MAX_HEADER - start + inner);
     out.extend_from_slice(&header[start..]);
     protobuf::write_varint(&mut out, length as u64);
-    protobuf::Writer::encode(out, body).into()
+    let out = protobuf::Writer::encode(out, body);
+    if plain {
+        return out.into();
+    }
+    websocket::surround(framing, Kind::Binary, out)
 }
 
-/// A server ping needs no allocation.
+/// A server ping needs no allocation, and is too short to be compressed.
 const fn ping(form: WireForm) -> Bytes {
+    use Framing::{WebSocket, WebSocketDeflate};
     Bytes::from_static(match (form.framing, form.encoding) {
-        (Framing::WebSocket, Encoding::Json) => b"\x81\x02{}",
-        (Framing::WebSocket, Encoding::Protobuf) => b"\x82\x01\x00",
+        (WebSocket | WebSocketDeflate(_), Encoding::Json) => b"\x81\x02{}",
+        (WebSocket | WebSocketDeflate(_), Encoding::Protobuf) => b"\x82\x01\x00",
         (Framing::None, Encoding::Json) => b"{}",
         (Framing::None, Encoding::Protobuf) => b"",
     })
