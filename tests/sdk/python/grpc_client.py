@@ -87,16 +87,24 @@ class Refused(Exception):
         self.code = error.code
 
 
+def connection(target=None, **options):
+    """A connection of its own, with options of the library."""
+    own = {"grpc.enable_http_proxy": 0, "grpc.use_local_subchannel_pool": 1, **options}
+    return grpc.aio.insecure_channel(target or setting("SDK_GRPC"), options=list(own.items()))
+
+
 class Stream:
     """One stream, one client. Pushes are recorded as (channel, body) under the name of their field."""
 
     v1 = False
 
-    def __init__(self, target=None, metadata=()):
-        options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
-        self.channel = grpc.aio.insecure_channel(target or setting("SDK_GRPC"), options=options)
-        self.call = services.CentrifugeStub(self.channel).Communicate(metadata=metadata)
+    def __init__(self, target=None, metadata=(), channel=None, **options):
+        self.channel = channel or connection(target)
+        self.call = services.CentrifugeStub(self.channel).Communicate(metadata=metadata, **options)
         self.events = Events()
+        # Nothing is read while this is not set.
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self.waiting = {}
         self.pong = False
         self.last_id = 0
@@ -136,6 +144,7 @@ class Stream:
         try:
             async for reply in self.call:
                 await self.take(reply)
+                await self.flowing.wait()
         except grpc.aio.AioRpcError:
             pass
         trailers = dict(await self.call.trailing_metadata() or ())
@@ -439,4 +448,5 @@ def main(arguments):
             sys.exit(__doc__)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

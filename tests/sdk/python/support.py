@@ -159,6 +159,16 @@ class Events:
                         return context
                 await self.changed.wait()
 
+    async def any(self, *names):
+        """Takes the first event of one of these names, with its name."""
+        async with self.changed:
+            while True:
+                for index, event in enumerate(self.seen):
+                    if event[0] in names:
+                        del self.seen[index]
+                        return event
+                await self.changed.wait()
+
     async def take(self, name, count):
         return [await self.next(name) for _ in range(count)]
 
@@ -180,11 +190,11 @@ async def until(question):
 _passed = 0
 
 
-async def check(name, body):
+async def check(name, body, seconds=CHECK_SECONDS):
     """Runs one check; the first that fails ends the program."""
     global _passed
     try:
-        await asyncio.wait_for(body, CHECK_SECONDS)
+        await asyncio.wait_for(body, seconds)
     except Exception:
         traceback.print_exc()
         print(f"FAILED {name}: {sys.exc_info()[0].__name__}: {sys.exc_info()[1]}", flush=True)
