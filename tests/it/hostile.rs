@@ -257,7 +257,7 @@ async fn thousands_of_them_change_nothing_for_the_others() {
         ),
     ] {
         let counted = Metric::of(&server, name, labels).await.before;
-        assert!(counted >= 100.0, "{name} {labels:?}: {counted}");
+        assert!(counted >= 50.0, "{name} {labels:?}: {counted}");
     }
     calm.again(&mut server).await;
 }

@@ -20,6 +20,7 @@ mod config;
 #[cfg(test)]
 mod connect;
 mod golden;
+mod grpc_conformance;
 #[cfg(test)]
 mod haproxy;
 #[cfg(test)]

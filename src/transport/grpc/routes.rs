@@ -85,6 +85,9 @@ where
         tonic::service::Routes::new(parts.communicate).add_service(HealthServer::new(health));
     if parts.reflection {
         routes = routes.add_service(reflection()?);
+        // Some official clients have not moved on from the older name.
+        let older = described().build_v1alpha().map_err(ReflectionError)?;
+        routes = routes.add_service(older);
     }
     let mut router = Router::new();
     if let Some(more) = parts.more {
@@ -113,11 +116,13 @@ pub fn reflection() -> Result<
     + 'static,
     ReflectionError,
 > {
+    described().build_v1().map_err(ReflectionError)
+}
+
+fn described() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(ReflectionError)
 }
 
 /// A gRPC call nobody serves, or no gRPC at all. Such a request is read to its end before it is answered.

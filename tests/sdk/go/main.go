@@ -4,8 +4,9 @@
 //	sdk client <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 //	sdk client <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
 //	sdk api                                                    gocent, all checks
+//	sdk grpc <situation>                                       grpc-go, what it sees
 //
-// Settings come from the environment: SDK_WS_URL, SDK_API_URL, SDK_API_KEY, SDK_SECRET.
+// Settings come from the environment: SDK_WS_URL, SDK_API_URL, SDK_API_KEY, SDK_SECRET, SDK_GRPC, SDK_PROTO.
 package main
 
 import (
@@ -29,8 +30,10 @@ func main() {
 		runWithin(5*totalLimit, func() { clientFollow(args[1] == "protobuf", args[3], args[4], last) })
 	case len(args) == 1 && args[0] == "api":
 		run(apiChecks)
+	case len(args) == 2 && args[0] == "grpc":
+		run(func() { grpcObserve(args[1]) })
 	default:
-		fmt.Fprintln(os.Stderr, "usage: sdk client <json|protobuf> [mixed|follow <name> <channel> <number>] | sdk api")
+		fmt.Fprintln(os.Stderr, "usage: sdk client <json|protobuf> [mixed|follow <name> <channel> <number>] | sdk api | sdk grpc <situation>")
 		os.Exit(2)
 	}
 }

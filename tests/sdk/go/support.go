@@ -265,12 +265,16 @@ func equal(got, expected any) {
 
 // check runs one check; the first that fails ends the program.
 func check(name string, body func()) {
+	checkWithin(checkLimit+5*time.Second, name, body)
+}
+
+func checkWithin(longest time.Duration, name string, body func()) {
 	defer func() {
 		if problem := recover(); problem != nil {
 			fail(name, problem)
 		}
 	}()
-	limit := time.AfterFunc(checkLimit+5*time.Second, func() { fail(name, "not done in time") })
+	limit := time.AfterFunc(longest, func() { fail(name, "not done in time") })
 	body()
 	limit.Stop()
 	passed++

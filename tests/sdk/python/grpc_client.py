@@ -91,14 +91,16 @@ class Refused(Exception):
         self.code = error.code
 
 
-def open_channel(target, options):
-    """A connection, with TLS when SDK_GRPC_CA names the authority to trust."""
+def connection(target=None, **options):
+    """A connection of its own, with options of the library, and with TLS when SDK_GRPC_CA names the authority to trust."""
+    own = {"grpc.enable_http_proxy": 0, "grpc.use_local_subchannel_pool": 1, **options}
+    target, own = target or setting("SDK_GRPC"), list(own.items())
     authority = os.environ.get("SDK_GRPC_CA")
     if not authority:
-        return grpc.aio.insecure_channel(target, options=options)
+        return grpc.aio.insecure_channel(target, options=own)
     with open(authority, "rb") as file:
         credentials = grpc.ssl_channel_credentials(file.read())
-    return grpc.aio.secure_channel(target, credentials, options=options)
+    return grpc.aio.secure_channel(target, credentials, options=own)
 
 
 class Stream:
@@ -106,11 +108,13 @@ class Stream:
 
     v1 = False
 
-    def __init__(self, target=None, metadata=()):
-        options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
-        self.channel = open_channel(target or setting("SDK_GRPC"), options)
-        self.call = services.CentrifugeStub(self.channel).Communicate(metadata=metadata)
+    def __init__(self, target=None, metadata=(), channel=None, **options):
+        self.channel = channel or connection(target)
+        self.call = services.CentrifugeStub(self.channel).Communicate(metadata=metadata, **options)
         self.events = Events()
+        # Nothing is read while this is not set.
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self.waiting = {}
         self.pong = False
         self.pings = 0
@@ -151,6 +155,7 @@ class Stream:
         try:
             async for reply in self.call:
                 await self.take(reply)
+                await self.flowing.wait()
         except grpc.aio.AioRpcError:
             pass
         trailers = dict(await self.call.trailing_metadata() or ())
@@ -507,4 +512,5 @@ def main(arguments):
             sys.exit(__doc__)
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

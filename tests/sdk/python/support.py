@@ -190,11 +190,11 @@ async def until(question):
 _passed = 0
 
 
-async def check(name, body):
+async def check(name, body, seconds=CHECK_SECONDS):
     """Runs one check; the first that fails ends the program."""
     global _passed
     try:
-        await asyncio.wait_for(body, CHECK_SECONDS)
+        await asyncio.wait_for(body, seconds)
     except Exception:
         traceback.print_exc()
         print(f"FAILED {name}: {sys.exc_info()[0].__name__}: {sys.exc_info()[1]}", flush=True)
