@@ -6,6 +6,7 @@
 
 const OUTAGE = 5000; // how long "cut my connection" lasts, milliseconds
 const FRAME_LENGTH = 400; // characters shown of a frame
+const BARS = 24; // latencies drawn
 const KEPT = 300; // messages, frames and joins kept on the page
 
 const $ = (id) => document.getElementById(id);
@@ -197,14 +198,21 @@ function showMessage(publication, kind) {
   const name = nameOf(publication.info);
   item.querySelector('.avatar').replaceWith(avatar(name));
   item.querySelector('.from').textContent = name;
+  const mine = publication.info?.user === page.session.user;
+  item.classList.toggle('mine', mine);
+  item.querySelector('.you').hidden = !mine;
   item.querySelector('time').textContent = clock(new Date(sent ?? now));
   item.querySelector('.text').textContent = data && typeof data.text === 'string' ? data.text : JSON.stringify(data);
   const badges = item.querySelector('.badges');
   if (publication.offset) badges.append(element('span', 'mono', `#${publication.offset}`));
-  if (kind) badges.append(' ', element('span', `badge ${kind}`, kind));
+  if (kind) {
+    badges.append(' ', element('span', `badge ${kind}`, kind));
+    item.classList.add(kind);
+  }
   if (!kind && sent !== null) {
     const latency = Math.max(0, now - sent);
     item.querySelector('.latency').textContent = `${latency} ms`;
+    item.querySelector('.latency').title = 'from "Publish" until it was here';
     page.latencies = [...page.latencies.slice(-99), latency];
     showLatency();
   }
@@ -232,6 +240,15 @@ function placeMessage(item, offset, kind) {
 function showLatency() {
   const sorted = [...page.latencies].sort((a, b) => a - b);
   $('latency').textContent = sorted.length ? `${sorted[Math.floor(sorted.length / 2)]} ms` : '–';
+  const drawn = page.latencies.slice(-BARS);
+  const highest = Math.max(20, ...drawn);
+  $('spark').replaceChildren(...drawn.map((latency, place) => {
+    const height = Math.max(1.5, (latency / highest) * 24);
+    const bar = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
+    const shape = { x: (BARS - drawn.length + place) * 4, y: 24 - height, width: 3, height };
+    for (const [name, value] of Object.entries(shape)) bar.setAttribute(name, String(value));
+    return bar;
+  }));
 }
 
 function clearMessages() {
@@ -365,6 +382,8 @@ async function toggleRobot() {
 function showRobot(running) {
   $('robot').setAttribute('aria-pressed', String(running));
   $('robot').textContent = running ? 'Stop the robot' : 'Start the robot';
+  // A message a second, read aloud, would leave no room for anything else.
+  $('messages').setAttribute('aria-live', running ? 'off' : 'polite');
 }
 
 function showCommands(channel) {
@@ -384,8 +403,8 @@ function showCommands(channel) {
       copy.textContent = 'Copied';
       setTimeout(() => { copy.textContent = 'Copy'; }, 1500);
     });
-    const code = element('code', '', command);
-    code.tabIndex = 0;
+    const code = element('code', '');
+    for (const word of command.split(' ')) code.append(element('span', '', word), ' ');
     return element('li', '', code, copy);
   }));
 }
@@ -409,6 +428,8 @@ function wire() {
   $('robot').addEventListener('click', toggleRobot);
   $('raw-clear').addEventListener('click', () => $('raw').replaceChildren());
   setInterval(refreshPresence, 15000);
+  // Under everything else on a phone, so it begins closed there.
+  $('raw-details').open = matchMedia('(min-width: 60rem)').matches;
 }
 
 async function start() {
