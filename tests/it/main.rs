@@ -15,6 +15,8 @@ mod config;
 mod connect;
 mod golden;
 #[cfg(test)]
+mod haproxy;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod limits;

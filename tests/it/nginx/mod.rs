@@ -1,6 +1,6 @@
 //! One public address: everything through nginx, with the very files that are shipped (gateway.md 4).
 
-mod breaks;
+pub(crate) mod breaks;
 mod comeback;
 
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ on_every_transport!(everything_works_on_one_port);
 /// How nginx 1.22 spells HTTP/2, and how 1.25.1 and later do.
 const SPELLING: (&str, &str) = ("listen 443 ssl http2;", "listen 443 ssl; http2 on;");
 
-fn settings() -> Value {
+pub(crate) fn settings() -> Value {
     json!({
         "client": {"allowed_origins": ["https://example.com"]},
         "centripetal": {"trusted_proxies": ["127.0.0.1"]},
@@ -34,7 +34,7 @@ fn front(nginx: &Nginx) -> Front {
 }
 
 /// Connects, subscribes, publishes and receives.
-async fn talk(client: &mut Client, server: &Server) {
+pub(crate) async fn talk(client: &mut Client, server: &Server) {
     let token = Server::token(&json!({"sub": "alice"}));
     client.connect(json!({"token": token})).await;
     client.subscribe(json!({"channel": "news"})).await;

@@ -93,11 +93,8 @@ impl Nginx {
             ),
             ("/var/log/nginx/".to_owned(), logs),
         ];
-        let mut text = std::fs::read_to_string(repository(file)).unwrap();
-        for (old, new) in replacements.iter().chain(&own) {
-            assert!(text.contains(old), "{file} has no {old:?}");
-            text = text.replace(old, new);
-        }
+        let every = replacements.iter().chain(&own);
+        let text = filled(file, every.map(|(old, new)| (&**old, &**new)));
         std::fs::create_dir(folder.path().join("logs")).unwrap();
         std::fs::write(folder.path().join("nginx.conf"), text).unwrap();
         make_certificates(&folder.path().join("certs"));
@@ -161,7 +158,7 @@ impl Nginx {
 
     /// Ends the master and every worker at once, as a crash of the machine does.
     pub(crate) async fn kill(&mut self) {
-        self.kill_group();
+        kill_group(&self.child);
         let ended = self.child.wait().await;
         assert!(ended.is_ok(), "{ended:?}");
     }
@@ -190,32 +187,29 @@ impl Nginx {
         let (early, late) = (read("stderr"), read("logs/error.log"));
         early.unwrap_or_default() + &late.unwrap_or_default()
     }
-
-    fn kill_group(&self) {
-        if let Some(id) = self.child.id() {
-            // The master is the leader of a group; its workers would outlive it.
-            let group = format!("-{id}");
-            let kill = ["-KILL", "--", &group];
-            drop(std::process::Command::new("kill").args(kill).status());
-        }
-    }
 }
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        self.kill_group();
+        kill_group(&self.child);
+    }
+}
+
+/// Ends a leader and its group: workers would outlive their master.
+pub(super) fn kill_group(leader: &Child) {
+    if let Some(id) = leader.id() {
+        let group = format!("-{id}");
+        let kill = ["-KILL", "--", &group];
+        drop(std::process::Command::new("kill").args(kill).status());
     }
 }
 
 /// Whether nginx takes a file with these replacements, and what it says.
 pub(crate) fn examine(program: &Path, file: &str, replacements: &[(&str, &str)]) -> (bool, String) {
     let folder = Folder::new().unwrap();
-    let mut text = std::fs::read_to_string(repository(file)).unwrap();
     let logs = format!("{}/", folder.path().display());
-    for (old, new) in replacements.iter().chain(&[("/var/log/nginx/", &*logs)]) {
-        assert!(text.contains(old), "{file} has no {old:?}");
-        text = text.replace(old, new);
-    }
+    let own = [("/var/log/nginx/", &*logs)];
+    let text = filled(file, replacements.iter().copied().chain(own));
     std::fs::write(folder.path().join("nginx.conf"), text).unwrap();
     make_certificates(&folder.path().join("certs"));
     let output = arguments(program, folder.path(), "").arg("-t").output();
@@ -224,13 +218,26 @@ pub(crate) fn examine(program: &Path, file: &str, replacements: &[(&str, &str)])
     (output.status.success(), said)
 }
 
+/// The text of a file after replacements, each of which must find something.
+pub(super) fn filled<'a>(
+    file: &str,
+    replacements: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
+    let mut text = std::fs::read_to_string(repository(file)).unwrap();
+    for (old, new) in replacements {
+        assert!(text.contains(old), "{file} has no {old:?}");
+        text = text.replace(old, new);
+    }
+    text
+}
+
 /// A file of this repository.
 pub(crate) fn repository(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
 }
 
 /// Certificates of an authority of their own.
-pub(crate) fn make_certificates(folder: &Path) {
+pub(super) fn make_certificates(folder: &Path) {
     let made = std::process::Command::new(repository("certs/make.sh"))
         .arg(folder)
         .stdout(Stdio::null())

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/centrifugal/centrifuge-go"
 )
@@ -369,11 +368,7 @@ func clientMixed(protobuf bool, name, channel string, total int) {
 // clientFollow prints every number of the channel, and every time it has subscribed; it comes back by itself until the
 // last one.
 func clientFollow(protobuf bool, name, channel string, last int) {
-	p := connector{protobuf}.create(setting("SDK_WS_URL"), centrifuge.Config{
-		Token:             token(object{"sub": name}),
-		MinReconnectDelay: 20 * time.Millisecond,
-		MaxReconnectDelay: 100 * time.Millisecond,
-	})
+	p := connector{protobuf}.create(setting("SDK_WS_URL"), centrifuge.Config{Token: token(object{"sub": name})})
 	sub, err := p.NewSubscription(channel)
 	must(err)
 	var mu sync.Mutex

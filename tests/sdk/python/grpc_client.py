@@ -159,6 +159,8 @@ class Stream:
         for future in self.waiting.values():
             if not future.done():
                 future.set_exception(ConnectionError(f"stream ended: {end}"))
+                # Nobody may wait for it any more.
+                future.exception()
 
     async def take(self, reply):
         if reply.id:
