@@ -149,6 +149,8 @@ function listen(channel) {
   }
   clearMessages();
   $('traffic').replaceChildren();
+  $('traffic-log').hidden = true;
+  $('traffic-empty').hidden = false;
   $('recovery').textContent = '';
   const subscription = page.client.newSubscription(channel, { joinLeave: true, recoverable: true, positioned: true });
   subscription.on('subscribed', subscribed);
@@ -221,20 +223,26 @@ function showMessage(publication, kind) {
 }
 
 function placeMessage(item, offset, kind) {
-  const log = $('messages');
+  const [log, list] = [$('log'), $('messages')];
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   item.dataset.offset = String(offset);
   if (kind === 'history') {
-    const later = [...log.children].find((other) => Number(other.dataset.offset) > offset);
-    log.insertBefore(item, later || null);
+    const later = [...list.children].find((other) => Number(other.dataset.offset) > offset);
+    list.insertBefore(item, later || null);
   } else {
     item.classList.add('fresh');
-    log.append(item);
-    while (log.children.length > KEPT) log.firstElementChild.remove();
+    list.append(item);
+    while (list.children.length > KEPT) list.firstElementChild.remove();
   }
-  $('messages-empty').hidden = true;
-  $('count').textContent = String(log.children.length);
+  showCount();
   if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function showCount() {
+  const count = $('messages').children.length;
+  $('log').hidden = count === 0;
+  $('messages-empty').hidden = count > 0;
+  $('count').textContent = String(count);
 }
 
 function showLatency() {
@@ -253,8 +261,7 @@ function showLatency() {
 
 function clearMessages() {
   $('messages').replaceChildren();
-  $('messages-empty').hidden = false;
-  $('count').textContent = '0';
+  showCount();
   page.latencies = [];
   page.seen.clear();
   showLatency();
@@ -315,6 +322,7 @@ async function refreshPresence() {
 function showTraffic(what, info) {
   const item = element('li', '', element('time', '', clock(new Date())), ' ', nameOf(info), ' ', element('span', what, what));
   prepend($('traffic'), item);
+  $('traffic-log').hidden = false;
   $('traffic-empty').hidden = true;
   refreshPresence();
 }
@@ -383,7 +391,7 @@ function showRobot(running) {
   $('robot').setAttribute('aria-pressed', String(running));
   $('robot').textContent = running ? 'Stop the robot' : 'Start the robot';
   // A message a second, read aloud, would leave no room for anything else.
-  $('messages').setAttribute('aria-live', running ? 'off' : 'polite');
+  $('log').setAttribute('aria-live', running ? 'off' : 'polite');
 }
 
 function showCommands(channel) {

@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod auth;
+mod browser;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]

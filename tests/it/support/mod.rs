@@ -1,13 +1,15 @@
 //! A real server on free ports, programs in other languages, and the few things tests need to talk to them.
 
+mod dev;
 mod haproxy;
 mod nginx;
 mod program;
 mod server;
 
+pub(crate) use dev::Dev;
 pub(crate) use haproxy::HaProxy;
 pub(crate) use nginx::{Nginx, examine, repository};
 pub(crate) use program::{
-    Program, Running, centripetal, needed, sdk_go, sdk_javascript, sdk_python,
+    Program, Running, browser, centripetal, needed, sdk_go, sdk_javascript, sdk_python,
 };
 pub(crate) use server::{Folder, Server, free_ports, http_client};
