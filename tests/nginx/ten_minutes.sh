@@ -4,8 +4,9 @@
 #   tests/nginx/ten_minutes.sh [SECONDS]
 #
 # Three gRPC streams say nothing for 600 SECONDS: through the directives of a first attempt and through the shipped file,
-# both to a node that does not ping, and through the shipped file to a node that pings as usual. The first must end after a
-# minute, the other two must get a message at the end. Needs nginx, and the Python packages of ci/install.sh.
+# both to a node that sends neither pings nor HTTP/2 PING frames (these keep nginx waiting as well), and through the shipped
+# file to a node with its defaults. The first must end after a minute, the other two must get a message at the end. Needs
+# nginx, and the Python packages of ci/install.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source ci/install.sh
@@ -28,7 +29,7 @@ free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# node NAME PING: sets http and grpc
+# node NAME PING KEEPALIVE: sets http and grpc
 node() {
   http=$(free_port) grpc=$(free_port)
   mkdir "$folder/$1"
@@ -37,7 +38,7 @@ node() {
   "http_server": {"address": "127.0.0.1", "port": $http},
   "client": {"token": {"hmac_secret_key": "ten-minutes-of-silence-secret"}, "ping_interval": "$2", "pong_timeout": "-1s"},
   "http_api": {"key": "ten-minutes"},
-  "centripetal": {"grpc": {"address": "127.0.0.1", "port": $grpc}},
+  "centripetal": {"grpc": {"address": "127.0.0.1", "port": $grpc, "keepalive_interval": "$3"}},
   "channel": {"without_namespace": {"allow_subscribe_for_client": true}}
 }
 JSON
@@ -68,12 +69,12 @@ silent() {
 }
 
 silent=()
-node mute -1s
+node mute -1s 0s
 front bare tests/nginx/bare.conf
 silent bare
 front shipped nginx/centripetal.conf
 silent shipped
-node usual 25s
+node usual 25s 25s
 front pinged nginx/centripetal.conf
 silent pinged
 

@@ -55,9 +55,9 @@ impl Transport {
         headers: &[(&'static str, &str)],
     ) -> Result<Client, Close> {
         let wire = match self {
-            Self::Grpc => Wire::Grpc(Call::open(server, headers).await?),
-            Self::Json => Wire::Socket(Socket::open(server, false, headers).await),
-            Self::Protobuf => Wire::Socket(Socket::open(server, true, headers).await),
+            Self::Grpc => Wire::Grpc(Box::new(Call::open(server, headers).await?)),
+            Self::Json => Wire::Socket(Box::new(Socket::open(server, false, headers).await)),
+            Self::Protobuf => Wire::Socket(Box::new(Socket::open(server, true, headers).await)),
         };
         Ok(Client::over(self, wire))
     }
@@ -65,9 +65,9 @@ impl Transport {
     /// Opens a connection through a front, with TLS, and sends nothing.
     pub(crate) async fn through(self, front: &Front) -> Client {
         let wire = match self {
-            Self::Grpc => Wire::Grpc(Call::early(&front.channel().await, &[]).await),
-            Self::Json => Wire::Socket(Socket::through(front, false).await),
-            Self::Protobuf => Wire::Socket(Socket::through(front, true).await),
+            Self::Grpc => Wire::Grpc(Box::new(Call::early(&front.channel().await, &[]).await)),
+            Self::Json => Wire::Socket(Box::new(Socket::through(front, false).await)),
+            Self::Protobuf => Wire::Socket(Box::new(Socket::through(front, true).await)),
         };
         Client::over(self, wire)
     }
@@ -116,8 +116,8 @@ impl Close {
 
 #[derive(Debug)]
 enum Wire {
-    Grpc(Call),
-    Socket(Socket),
+    Grpc(Box<Call>),
+    Socket(Box<Socket>),
 }
 
 /// One client.
@@ -146,7 +146,7 @@ impl Client {
         let channel = channel(server).await;
         let calls = join_all((0..N).map(|_| Call::on(&channel, &[]))).await;
         let clients = calls.into_iter().map(|call| match call {
-            Ok(call) => Self::over(Transport::Grpc, Wire::Grpc(call)),
+            Ok(call) => Self::over(Transport::Grpc, Wire::Grpc(Box::new(call))),
             Err(close) => panic!("refused: {close:?}"),
         });
         clients.collect::<Vec<_>>().try_into().unwrap()
@@ -155,13 +155,13 @@ impl Client {
     /// A further stream on an HTTP/2 connection, without waiting for the beginning of the response.
     pub(crate) async fn early(channel: &Channel) -> Self {
         let call = Call::early(channel, &[]).await;
-        Self::over(Transport::Grpc, Wire::Grpc(call))
+        Self::over(Transport::Grpc, Wire::Grpc(Box::new(call)))
     }
 
     /// A further stream on an HTTP/2 connection.
     pub(crate) async fn on(channel: &Channel) -> Self {
         match Call::on(channel, &[]).await {
-            Ok(call) => Self::over(Transport::Grpc, Wire::Grpc(call)),
+            Ok(call) => Self::over(Transport::Grpc, Wire::Grpc(Box::new(call))),
             Err(close) => panic!("refused: {close:?}"),
         }
     }

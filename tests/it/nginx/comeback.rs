@@ -1,6 +1,7 @@
 //! nginx reloads and dies, nodes restart and die, and 2000 publications arrive at every kind of client once and in order.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -52,6 +53,18 @@ struct Life {
     subscribed: Vec<(usize, bool)>,
 }
 
+impl Life {
+    /// Every number came, once and in order.
+    fn complete(&self) {
+        let got: BTreeSet<u64> = self.numbers.iter().copied().collect();
+        let lost: Vec<u64> = (1..=LAST).filter(|n| !got.contains(n)).collect();
+        let doubled = self.numbers.len() - got.len();
+        let name = self.name;
+        assert_eq!((lost, doubled), (vec![], 0), "lost, doubled: {name}");
+        assert!(self.numbers.is_sorted(), "order: {name}");
+    }
+}
+
 /// Clients of every kind, behind nginx.
 #[derive(Debug)]
 struct Crowd {
@@ -66,6 +79,10 @@ impl Crowd {
             followers: Vec::new(),
             lives: JoinSet::new(),
         };
+        let start = |program: Program, arguments: &[&str], name| {
+            let program = program.through(nginx.port(), &nginx.authority());
+            program.start(servers[0], arguments, name)
+        };
         let python = || sdk_python("tests/sdk/python/client.py");
         let grpcio = sdk_python("tests/sdk/python/grpc_client.py");
         let programs = [
@@ -78,7 +95,7 @@ impl Crowd {
         for (name, program, mut arguments) in programs {
             arguments.extend(["follow", name, CHANNEL, &number]);
             if let Some(program) = program {
-                crowd.add(name, &program, &arguments, servers[0], nginx);
+                crowd.add(name, start(program, &arguments, name));
             }
         }
         let token = Server::token(&json!({"sub": "rust"}));
@@ -96,21 +113,12 @@ impl Crowd {
             "--ca-file",
             authority.to_str().unwrap(),
         ];
-        crowd.add("rust", &centripetal(), &arguments, servers[0], nginx);
+        crowd.add("rust", start(centripetal(), &arguments, "rust"));
         crowd.complete(servers).await;
         crowd
     }
 
-    fn add(
-        &mut self,
-        name: &'static str,
-        program: &Program,
-        arguments: &[&str],
-        server: &Server,
-        nginx: &Nginx,
-    ) {
-        let program = program.clone().through(nginx.port(), &nginx.authority());
-        let running = program.start(server, arguments, name);
+    fn add(&mut self, name: &'static str, running: Running) {
         let got = Arc::new(AtomicU64::new(0));
         self.followers.push((name, Arc::clone(&got)));
         self.lives.spawn(live(name, running, got));
@@ -145,9 +153,8 @@ impl Crowd {
     /// Everything came once and in order; returns whether each subscription after the first was told so.
     async fn end(self) -> Vec<(&'static str, Vec<bool>)> {
         let lives = self.lives.join_all().await;
-        let everything: Vec<u64> = (1..=LAST).collect();
         for life in &lives {
-            assert_eq!(life.numbers, everything, "{}", life.name);
+            life.complete();
         }
         let told = lives.into_iter().filter(|life| life.name != "rust");
         let told = told.map(|life| {
@@ -216,7 +223,8 @@ async fn nothing_is_lost_when_nginx_reloads_and_when_it_dies() {
     nginx.restart().await;
     publish(&server, 1501..=LAST).await;
     for (name, again) in crowd.end().await {
-        assert_eq!(again, [true, true], "{name}");
+        assert!(again.len() >= 2, "{name} came back {again:?}");
+        assert!(!again.contains(&false), "{name}: {again:?}");
     }
 }
 
@@ -236,7 +244,7 @@ async fn nothing_is_lost_when_the_node_restarts() {
     publish(&server, 1001..=LAST).await;
     for (name, again) in crowd.end().await {
         // The history was the process's.
-        assert_eq!(again, [false], "{name}");
+        assert!(again.contains(&false), "{name}: {again:?}");
     }
 }
 
@@ -266,12 +274,8 @@ async fn clients_of_a_killed_node_go_to_the_other() {
     crowd.complete(&[&other]).await;
     publish(&other, 1001..=LAST).await;
     let lives = crowd.end().await;
-    let moved = lives.iter().filter(|(_, again)| !again.is_empty());
-    let mut count = 0;
-    for (name, again) in moved {
-        assert_eq!(again, &[false], "{name}");
-        count += 1;
-    }
+    let told = lives.iter().filter(|(_, again)| again.contains(&false));
+    let told = told.count() as u64;
     // The Rust client prints no subscriptions.
-    assert!((move_over - 1..=move_over).contains(&count), "{lives:?}");
+    assert!((move_over - 1..=move_over).contains(&told), "{lives:?}");
 }

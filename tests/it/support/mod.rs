@@ -1,13 +1,19 @@
 //! A real server on free ports, programs in other languages, and the few things tests need to talk to them.
 
+#[cfg(test)]
 mod dev;
+#[cfg(test)]
 mod haproxy;
+#[cfg(test)]
 mod nginx;
 mod program;
 mod server;
 
+#[cfg(test)]
 pub(crate) use dev::Dev;
+#[cfg(test)]
 pub(crate) use haproxy::HaProxy;
+#[cfg(test)]
 pub(crate) use nginx::{Nginx, examine, repository};
 pub(crate) use program::{
     Program, Running, browser, centripetal, needed, sdk_go, sdk_javascript, sdk_python,
