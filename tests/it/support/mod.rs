@@ -1,6 +1,8 @@
 //! A real server on free ports, programs in other languages, and the few things tests need to talk to them.
 
 #[cfg(test)]
+mod dev;
+#[cfg(test)]
 mod haproxy;
 #[cfg(test)]
 mod nginx;
@@ -9,11 +11,14 @@ mod server;
 mod tls;
 
 #[cfg(test)]
+pub(crate) use dev::Dev;
+#[cfg(test)]
 pub(crate) use haproxy::HaProxy;
 #[cfg(test)]
 pub(crate) use nginx::{Nginx, examine, repository};
 pub(crate) use program::{
-    Program, Running, autobahn, centripetal, h2spec, needed, sdk_go, sdk_javascript, sdk_python,
+    Program, Running, autobahn, browser, centripetal, h2spec, needed, sdk_go, sdk_javascript,
+    sdk_python,
 };
 pub(crate) use server::{Folder, Server, free_ports, http_client};
 pub(crate) use tls::{Certificates, TlsSocket};
