@@ -2,26 +2,33 @@
 //! the server is started by whoever dispatches commands.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 
-use crate::model::Secret;
+use crate::{dev::Origin, model::Secret};
 
 const EXAMPLES: &str = "\
 Examples:
   centripetal dev
   centripetal dev --port 9000 --grpc-port 9001
+  centripetal dev --origin https://localhost:8443     behind nginx with TLS on this machine
 
 Opens on this machine only: a demo page, WebSocket and server API on one port, the gRPC stream on another.
-Everybody who connects may do everything, and nothing survives a restart: never use it in production.";
+Everybody who connects may do everything, and nothing survives a restart: never use it in production.
+
+Pages of other addresses are refused, and so are requests that name another host. A proxy in front has an address of its
+own: name it with --origin as the browser shows it, and the demo page works there, over wss if it is https. Whoever
+reaches that proxy may do everything, too.";
 
 /// What `centripetal dev` is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DevArgs {
     /// Port of the page, WebSocket and server API.
     pub port: u16,
     /// Port of the gRPC stream.
     pub grpc_port: u16,
+    /// Further addresses of the page: of proxies in front.
+    pub(crate) origins: Vec<Origin>,
 }
 
 impl DevArgs {
@@ -32,6 +39,10 @@ impl DevArgs {
         Self {
             port: port("port", 8000),
             grpc_port: port("grpc-port", 8001),
+            origins: matches
+                .get_many("origin")
+                .map(|origins| origins.cloned().collect())
+                .unwrap_or_default(),
         }
     }
 }
@@ -59,6 +70,14 @@ pub fn command() -> Command {
             .short('p'),
         )
         .arg(port("grpc-port", "8001", "Port of the gRPC stream"))
+        .arg(
+            Arg::new("origin")
+                .long("origin")
+                .value_name("URL")
+                .value_parser(value_parser!(Origin))
+                .action(ArgAction::Append)
+                .help("Address of a proxy in front, as browsers show it; may be repeated"),
+        )
 }
 
 /// A random key: what the server API asks for, or what tokens are signed with.
@@ -72,13 +91,15 @@ pub fn random_key() -> Secret {
 /// out has one secret to copy.
 #[must_use]
 pub fn config(args: &DevArgs, key: &str) -> Value {
-    let origin = |host: &str| format!("http://{host}:{}", args.port);
+    let own = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{}", args.port));
+    let fronts = args.origins.iter().map(Origin::to_string);
+    let origins: Vec<String> = own.into_iter().chain(fronts).collect();
     json!({
         "http_server": { "address": "127.0.0.1", "port": args.port },
         "engine": { "type": "memory" },
         "client": {
             "insecure": true,
-            "allowed_origins": [origin("localhost"), origin("127.0.0.1")],
+            "allowed_origins": origins,
             "token": { "hmac_secret_key": key },
         },
         "channel": {
@@ -108,7 +129,15 @@ pub fn config(args: &DevArgs, key: &str) -> Value {
 /// What to open and three commands to try.
 #[must_use]
 pub fn banner(args: &DevArgs, key: &str) -> String {
-    let DevArgs { port, grpc_port } = args;
+    let DevArgs {
+        port,
+        grpc_port,
+        origins,
+    } = args;
+    let fronts = origins.iter();
+    let fronts: String = fronts
+        .map(|origin| format!("\n               {origin}/   (through your proxy)"))
+        .collect();
     let url = if *grpc_port == 8001 {
         String::new()
     } else {
@@ -117,7 +146,7 @@ pub fn banner(args: &DevArgs, key: &str) -> String {
     format!(
         r#"Centripetal {version}, development mode
 
-  Open         http://localhost:{port}/
+  Open         http://localhost:{port}/{fronts}
   WebSocket    ws://localhost:{port}/connection/websocket
   gRPC         grpc://127.0.0.1:{grpc_port}   (stream, server API, reflection)
   Server API   http://localhost:{port}/api   key: {key}
@@ -148,7 +177,8 @@ mod tests {
             args(&[]),
             DevArgs {
                 port: 8000,
-                grpc_port: 8001
+                grpc_port: 8001,
+                origins: Vec::new(),
             }
         );
         let other = args(&["-p", "9000", "--grpc-port", "9001"]);
@@ -156,7 +186,8 @@ mod tests {
             other,
             DevArgs {
                 port: 9000,
-                grpc_port: 9001
+                grpc_port: 9001,
+                origins: Vec::new(),
             }
         );
         assert!(
@@ -181,6 +212,34 @@ mod tests {
             assert_eq!(config[place]["key"], "key");
         }
         assert_eq!(config["client"]["token"]["hmac_secret_key"], "key");
+    }
+
+    #[test]
+    fn proxies_in_front_are_named_by_their_origins() {
+        let args = args(&[
+            "--origin",
+            "https://localhost:8443",
+            "--origin",
+            "https://Chat.example.com:443",
+        ]);
+        assert_eq!(
+            config(&args, "key")["client"]["allowed_origins"],
+            json!([
+                "http://localhost:8000",
+                "http://127.0.0.1:8000",
+                "https://localhost:8443",
+                "https://chat.example.com",
+            ])
+        );
+        let text = banner(&args, "key");
+        for front in ["https://localhost:8443/", "https://chat.example.com/"] {
+            assert!(text.contains(front), "{text}");
+        }
+        for odd in ["*", "https://*", "https://localhost:8443/path", "localhost"] {
+            let refused = command().try_get_matches_from(["dev", "--origin", odd]);
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("https://HOST"), "{refused}");
+        }
     }
 
     #[test]

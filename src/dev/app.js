@@ -6,6 +6,7 @@
 
 const OUTAGE = 5000; // how long "cut my connection" lasts, milliseconds
 const FRAME_LENGTH = 400; // characters shown of a frame
+const BARS = 24; // latencies drawn
 const KEPT = 300; // messages, frames and joins kept on the page
 
 const $ = (id) => document.getElementById(id);
@@ -148,6 +149,8 @@ function listen(channel) {
   }
   clearMessages();
   $('traffic').replaceChildren();
+  $('traffic-log').hidden = true;
+  $('traffic-empty').hidden = false;
   $('recovery').textContent = '';
   const subscription = page.client.newSubscription(channel, { joinLeave: true, recoverable: true, positioned: true });
   subscription.on('subscribed', subscribed);
@@ -197,14 +200,21 @@ function showMessage(publication, kind) {
   const name = nameOf(publication.info);
   item.querySelector('.avatar').replaceWith(avatar(name));
   item.querySelector('.from').textContent = name;
+  const mine = publication.info?.user === page.session.user;
+  item.classList.toggle('mine', mine);
+  item.querySelector('.you').hidden = !mine;
   item.querySelector('time').textContent = clock(new Date(sent ?? now));
   item.querySelector('.text').textContent = data && typeof data.text === 'string' ? data.text : JSON.stringify(data);
   const badges = item.querySelector('.badges');
   if (publication.offset) badges.append(element('span', 'mono', `#${publication.offset}`));
-  if (kind) badges.append(' ', element('span', `badge ${kind}`, kind));
+  if (kind) {
+    badges.append(' ', element('span', `badge ${kind}`, kind));
+    item.classList.add(kind);
+  }
   if (!kind && sent !== null) {
     const latency = Math.max(0, now - sent);
     item.querySelector('.latency').textContent = `${latency} ms`;
+    item.querySelector('.latency').title = 'from "Publish" until it was here';
     page.latencies = [...page.latencies.slice(-99), latency];
     showLatency();
   }
@@ -213,31 +223,45 @@ function showMessage(publication, kind) {
 }
 
 function placeMessage(item, offset, kind) {
-  const log = $('messages');
+  const [log, list] = [$('log'), $('messages')];
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   item.dataset.offset = String(offset);
   if (kind === 'history') {
-    const later = [...log.children].find((other) => Number(other.dataset.offset) > offset);
-    log.insertBefore(item, later || null);
+    const later = [...list.children].find((other) => Number(other.dataset.offset) > offset);
+    list.insertBefore(item, later || null);
   } else {
     item.classList.add('fresh');
-    log.append(item);
-    while (log.children.length > KEPT) log.firstElementChild.remove();
+    list.append(item);
+    while (list.children.length > KEPT) list.firstElementChild.remove();
   }
-  $('messages-empty').hidden = true;
-  $('count').textContent = String(log.children.length);
+  showCount();
   if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function showCount() {
+  const count = $('messages').children.length;
+  $('log').hidden = count === 0;
+  $('messages-empty').hidden = count > 0;
+  $('count').textContent = String(count);
 }
 
 function showLatency() {
   const sorted = [...page.latencies].sort((a, b) => a - b);
   $('latency').textContent = sorted.length ? `${sorted[Math.floor(sorted.length / 2)]} ms` : '–';
+  const drawn = page.latencies.slice(-BARS);
+  const highest = Math.max(20, ...drawn);
+  $('spark').replaceChildren(...drawn.map((latency, place) => {
+    const height = Math.max(1.5, (latency / highest) * 24);
+    const bar = document.createElementNS('http://www.w3.org/2000/svg', 'rect');
+    const shape = { x: (BARS - drawn.length + place) * 4, y: 24 - height, width: 3, height };
+    for (const [name, value] of Object.entries(shape)) bar.setAttribute(name, String(value));
+    return bar;
+  }));
 }
 
 function clearMessages() {
   $('messages').replaceChildren();
-  $('messages-empty').hidden = false;
-  $('count').textContent = '0';
+  showCount();
   page.latencies = [];
   page.seen.clear();
   showLatency();
@@ -298,6 +322,7 @@ async function refreshPresence() {
 function showTraffic(what, info) {
   const item = element('li', '', element('time', '', clock(new Date())), ' ', nameOf(info), ' ', element('span', what, what));
   prepend($('traffic'), item);
+  $('traffic-log').hidden = false;
   $('traffic-empty').hidden = true;
   refreshPresence();
 }
@@ -365,6 +390,8 @@ async function toggleRobot() {
 function showRobot(running) {
   $('robot').setAttribute('aria-pressed', String(running));
   $('robot').textContent = running ? 'Stop the robot' : 'Start the robot';
+  // A message a second, read aloud, would leave no room for anything else.
+  $('log').setAttribute('aria-live', running ? 'off' : 'polite');
 }
 
 function showCommands(channel) {
@@ -384,8 +411,8 @@ function showCommands(channel) {
       copy.textContent = 'Copied';
       setTimeout(() => { copy.textContent = 'Copy'; }, 1500);
     });
-    const code = element('code', '', command);
-    code.tabIndex = 0;
+    const code = element('code', '');
+    for (const word of command.split(' ')) code.append(element('span', '', word), ' ');
     return element('li', '', code, copy);
   }));
 }
@@ -409,6 +436,8 @@ function wire() {
   $('robot').addEventListener('click', toggleRobot);
   $('raw-clear').addEventListener('click', () => $('raw').replaceChildren());
   setInterval(refreshPresence, 15000);
+  // Under everything else on a phone, so it begins closed there.
+  $('raw-details').open = matchMedia('(min-width: 60rem)').matches;
 }
 
 async function start() {

@@ -1,6 +1,6 @@
 //! What listens where: the path table of the HTTP listeners and the services of the gRPC listeners (server-api.md 1).
 
-use axum::{Router, middleware::from_fn};
+use axum::{Router, middleware::from_fn_with_state};
 use tonic::service::interceptor::InterceptedService;
 use tower::Layer as _;
 
@@ -87,7 +87,9 @@ impl Built {
         if let Some(page) = page {
             external.exact("dev", "/", page)?;
             // Nothing of a development server may answer to the name of a website.
-            external.each(|router| router.layer(from_fn(dev::loopback_only)));
+            let guard = dev::Guard::new(&client.allowed_origins);
+            let guard = from_fn_with_state(guard, dev::only_own_names);
+            external.each(|router| router.layer(guard.clone()));
         }
         let shared = if own.grpc.shared {
             Some(self.grpc_router(config, own, health)?)
