@@ -8,6 +8,9 @@ CACHE="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.cache"
 export CENTRIPETAL_SDK_JS="$CACHE/js"
 export CENTRIPETAL_SDK_PYTHON="$CACHE/python/bin/python"
 export CENTRIPETAL_SDK_GO="$CACHE/go/sdk"
+export CENTRIPETAL_BROWSER="$CACHE/browser"
+CENTRIPETAL_CHROMIUM="$(command -v chromium || echo /usr/bin/chromium)"
+export CENTRIPETAL_CHROMIUM
 export CENTRIPETAL_NGINX=/usr/sbin/nginx
 export CENTRIPETAL_NGINX_NEW="$CACHE/nginx/nginx"
 export CENTRIPETAL_HAPROXY=/usr/sbin/haproxy
@@ -17,6 +20,7 @@ install_all() {
   install_debian
   install_python
   install_javascript
+  install_browser
   install_go
   install_nginx
   install_haproxy
@@ -104,6 +108,18 @@ install_javascript() {
   cp "${files[@]}" "$CACHE/js/"
   (cd "$CACHE/js" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
   stamp js "${files[@]}"
+}
+
+# Chromium as the distribution has it, and what drives it.
+install_browser() {
+  [ -x "$CENTRIPETAL_CHROMIUM" ] || packages chromium
+  local files=(tests/browser/package.json tests/browser/package-lock.json tests/browser/.npmrc)
+  fresh browser "${files[@]}" && return
+  rm -rf "$CACHE/browser"
+  mkdir -p "$CACHE/browser"
+  cp "${files[@]}" "$CACHE/browser/"
+  (cd "$CACHE/browser" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+  stamp browser "${files[@]}"
 }
 
 # Built every time; Go itself knows what has changed.

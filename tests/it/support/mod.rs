@@ -1,6 +1,8 @@
 //! A real server on free ports, programs in other languages, and the few things tests need to talk to them.
 
 #[cfg(test)]
+mod dev;
+#[cfg(test)]
 mod haproxy;
 #[cfg(test)]
 mod nginx;
@@ -8,10 +10,12 @@ mod program;
 mod server;
 
 #[cfg(test)]
+pub(crate) use dev::Dev;
+#[cfg(test)]
 pub(crate) use haproxy::HaProxy;
 #[cfg(test)]
 pub(crate) use nginx::{Nginx, examine, repository};
 pub(crate) use program::{
-    Program, Running, centripetal, needed, sdk_go, sdk_javascript, sdk_python,
+    Program, Running, browser, centripetal, needed, sdk_go, sdk_javascript, sdk_python,
 };
 pub(crate) use server::{Folder, Server, free_ports, http_client};

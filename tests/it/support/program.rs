@@ -71,6 +71,18 @@ pub(crate) fn sdk_go() -> Option<Program> {
     })
 }
 
+/// A program of `tests/browser`, with settings of its own; needs Node, the packages and Chromium.
+pub(crate) fn browser(file: &str, settings: Vec<(&'static str, OsString)>) -> Option<Program> {
+    let _packages = needed("CENTRIPETAL_BROWSER")?;
+    let _chromium = needed("CENTRIPETAL_CHROMIUM")?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
+    Some(Program {
+        command: PathBuf::from("node"),
+        arguments: vec![folder.join(file).into()],
+        settings,
+    })
+}
+
 /// The executable under test, for what a person types.
 pub(crate) fn centripetal() -> Program {
     Program {
@@ -117,6 +129,7 @@ impl Program {
             .env("NO_PROXY", "127.0.0.1,localhost")
             .env("no_proxy", "127.0.0.1,localhost")
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            .envs(self.settings.iter().cloned())
             .kill_on_drop(true);
         command
     }
@@ -155,17 +168,25 @@ impl Program {
 
     /// Starts the program and leaves it running.
     pub(crate) fn start(&self, server: &Server, arguments: &[&str], name: &str) -> Running {
-        let mut command = self.against(server, arguments);
-        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = spawned.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let Some(out) = child.stdout.take() else {
-            panic!("{name}: no standard output");
-        };
-        Running {
-            name: name.to_owned(),
-            child,
-            lines: BufReader::new(out).lines(),
-        }
+        spawn(self.against(server, arguments), name)
+    }
+
+    /// Starts the program, which was told by its settings where to go, and leaves it running.
+    pub(crate) fn start_alone(&self, name: &str) -> Running {
+        spawn(self.command(&[]), name)
+    }
+}
+
+fn spawn(mut command: Command, name: &str) -> Running {
+    let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut child = spawned.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let Some(out) = child.stdout.take() else {
+        panic!("{name}: no standard output");
+    };
+    Running {
+        name: name.to_owned(),
+        child,
+        lines: BufReader::new(out).lines(),
     }
 }
 

@@ -1,0 +1,150 @@
+//! A real browser: Debian's Chromium against the demo page and against a gateway in production's shape.
+//!
+//! What is checked is written in the programs of `tests/browser`. Two browsers run at a time: much of it is waiting, but more
+//! of them would only be in each other's way.
+
+use std::{ffi::OsString, path::Path, path::PathBuf};
+
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::support::{Dev, Nginx, Server, browser, free_ports, needed};
+
+static BROWSERS: Semaphore = Semaphore::const_new(2);
+
+type Settings = Vec<(&'static str, OsString)>;
+
+/// Where the pictures are kept.
+fn artefacts() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser")
+}
+
+/// What every program is told.
+fn settings(url: String) -> Settings {
+    vec![
+        ("BROWSER_URL", url.into()),
+        ("BROWSER_CLI", env!("CARGO_BIN_EXE_centripetal").into()),
+        ("BROWSER_ARTEFACTS", artefacts().into()),
+    ]
+}
+
+/// What is behind TLS has a certificate; the browser trusts this one only.
+fn trusting(nginx: &Nginx, mut settings: Settings) -> Settings {
+    let authority = nginx.authority();
+    let certificate = authority.with_file_name("server.pem");
+    settings.push(("BROWSER_CERTIFICATE", certificate.into()));
+    // For `centripetal sub` and `pub`.
+    settings.push(("SSL_CERT_FILE", authority.into()));
+    settings
+}
+
+/// Runs a program to its end, and does what it asks for meanwhile.
+async fn passes(name: &str, settings: Settings, mut front: Option<&mut Nginx>) {
+    let Some(program) = browser(name, settings) else {
+        return;
+    };
+    let mut running = program.start_alone(name);
+    loop {
+        let line = running.line().await;
+        match (line.as_str(), front.as_deref_mut()) {
+            ("do kill", Some(nginx)) => {
+                nginx.kill().await;
+                running.tell("done kill").await;
+            }
+            ("do restart", Some(nginx)) => {
+                nginx.restart().await;
+                running.tell("done restart").await;
+            }
+            (line, _) if line.ends_with(" checks passed") => break,
+            (line, _) => eprintln!("{line}"),
+        }
+    }
+    running.end().await;
+}
+
+/// `centripetal dev` behind the shipped nginx configuration, with the page let through.
+async fn demo_behind_nginx() -> Option<(Dev, Nginx)> {
+    let program = PathBuf::from(needed("CENTRIPETAL_NGINX")?);
+    let [http, grpc] = free_ports();
+    let replacements = [
+        ("127.0.0.1:8000", format!("127.0.0.1:{http}")),
+        ("127.0.0.1:8001", format!("127.0.0.1:{grpc}")),
+        (
+            "return 404;",
+            "proxy_pass http://centripetal_http;".to_owned(),
+        ),
+    ];
+    let replacements = replacements.map(|(old, new)| (old.to_owned(), new));
+    let nginx = Nginx::run(program, Nginx::SHIPPED, &replacements).await;
+    let origin = format!("https://localhost:{}", nginx.port());
+    let dev = Dev::on(http, grpc, &["--origin", &origin]).await;
+    assert!(dev.log().contains(&origin), "it says where to look");
+    Some((dev, nginx))
+}
+
+#[tokio::test]
+async fn demo_page_through_nginx_with_two_tabs_and_a_grpc_client_loses_nothing() {
+    let _turn = BROWSERS.acquire().await;
+    let Some((dev, mut nginx)) = demo_behind_nginx().await else {
+        return;
+    };
+    let front = format!("localhost:{}", nginx.port());
+    let mut settings = trusting(&nginx, settings(format!("https://{front}/")));
+    settings.push(("BROWSER_GRPC", format!("grpcs://{front}").into()));
+    settings.push(("BROWSER_DIRECT", dev.grpc_url().into()));
+    passes("demo.mjs", settings, Some(&mut nginx)).await;
+}
+
+#[tokio::test]
+async fn demo_page_is_for_everybody() {
+    let _turn = BROWSERS.acquire().await;
+    let dev = Dev::start().await;
+    passes("access.mjs", settings(dev.url()), None).await;
+}
+
+#[tokio::test]
+async fn websites_cannot_use_a_development_server() {
+    let _turn = BROWSERS.acquire().await;
+    let dev = Dev::start().await;
+    passes("foreign.mjs", settings(dev.url()), None).await;
+}
+
+/// As an operator sets it up: one allowed origin, tokens, a trusted front.
+fn production() -> Value {
+    json!({
+        "client": {"allowed_origins": ["https://localhost:*"]},
+        "centripetal": {"trusted_proxies": ["127.0.0.1"]},
+        "channel": {"namespaces": [{
+            "name": "room",
+            "presence": true,
+            "join_leave": true,
+            "force_push_join_leave": true,
+            "history_size": 100,
+            "history_ttl": "300s",
+            "force_recovery": true,
+            "allow_subscribe_for_client": true,
+            "allow_publish_for_subscriber": true,
+            "allow_presence_for_subscriber": true,
+            "allow_history_for_subscriber": true,
+        }]},
+    })
+}
+
+#[tokio::test]
+async fn sdk_in_a_page_with_json_and_protobuf_through_nginx() {
+    let _turn = BROWSERS.acquire().await;
+    let server = Server::start(production()).await;
+    let site = "default_type text/html; return 200 '<!doctype html><title>site</title>';";
+    let nginx = Nginx::changed(Nginx::SHIPPED, &server, &[("return 404;", site)]).await;
+    let Some(nginx) = nginx else {
+        return;
+    };
+    let url = |host: &str| format!("https://{host}:{}/", nginx.port());
+    let mut settings = trusting(&nginx, settings(url("localhost")));
+    settings.push(("BROWSER_FOREIGN", url("127.0.0.1").into()));
+    let tokens = ["ann", "bob"].map(|user| Server::token(&json!({"sub": user})));
+    settings.push(("BROWSER_TOKENS", tokens.join(" ").into()));
+    passes("sdk.mjs", settings, None).await;
+    let log = server.log();
+    assert!(log.contains("request origin is not authorized"), "{log}");
+}
