@@ -96,7 +96,10 @@ async function cutByButton({ ann, bob, grpc }) {
   await until('its return shows', async () => (await bob.people()).length === 3);
 }
 
-/** DevTools' "offline", for one tab. */
+/**
+ * DevTools' "offline", for one tab. Chromium leaves an open socket alone; the page gets the event of that name, upon which
+ * the SDK gives its socket up, and new ones are refused until the end.
+ */
 async function cutByBrowser(context, { ann, bob, grpc }) {
   const devtools = await context.newCDPSession(bob.page);
   await devtools.send('Network.enable');

@@ -39,7 +39,6 @@ fn trusting(nginx: &Nginx, mut settings: Settings) -> Settings {
 }
 
 /// Runs a program to its end, and does what it asks for meanwhile.
-#[expect(clippy::print_stderr, reason = "says where the pictures are")]
 async fn passes(name: &str, settings: Settings, mut front: Option<&mut Nginx>) {
     let Some(program) = browser(name, settings) else {
         return;

@@ -13,6 +13,8 @@ mod autobahn;
 mod bench;
 mod browser;
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod compression;

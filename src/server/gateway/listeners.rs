@@ -104,24 +104,28 @@ impl Built {
         } else {
             None
         };
-        let server = &config.http_server;
-        let listener = |place, (host, port): (&str, u16), paths| HttpListener {
+        let mut listeners = vec![HttpListener {
+            grpc: shared,
+            h2c: config.http_server.h2c_external,
+            ..self.listener(Place::Http, config.http_server.external(), external)
+        }];
+        if separate {
+            let internal = self.listener(Place::Internal, config.http_server.internal(), internal);
+            listeners.push(internal);
+        }
+        Ok(listeners)
+    }
+
+    /// A listener for these paths and nothing else.
+    fn listener(&self, place: Place, (host, port): (&str, u16), paths: Paths) -> HttpListener {
+        HttpListener {
             host: host.to_owned(),
             port,
             paths,
             grpc: None,
             h2c: false,
             entrance: self.entrances.of(place),
-        };
-        let mut listeners = vec![HttpListener {
-            grpc: shared,
-            h2c: server.h2c_external,
-            ..listener(Place::Http, server.external(), external)
-        }];
-        if separate {
-            listeners.push(listener(Place::Internal, server.internal(), internal));
         }
-        Ok(listeners)
     }
 
     fn websocket(
