@@ -19,11 +19,12 @@ install_all() {
   install_h2spec
 }
 
-# A C compiler and cmake for the cryptography, venv for the Python packages.
+# A C compiler and cmake for the cryptography, openssl for certs/make.sh, venv for the Python packages.
 install_debian() {
   local missing=()
   command -v cc >/dev/null || missing+=(build-essential)
   command -v cmake >/dev/null || missing+=(cmake)
+  command -v openssl >/dev/null || missing+=(openssl)
   python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   [ ${#missing[@]} -eq 0 ] && return
   echo "installing ${missing[*]}"

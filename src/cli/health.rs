@@ -12,7 +12,8 @@ Examples:
   centripetal healthcheck --config /etc/centripetal/config.toml
   HEALTHCHECK CMD [\"centripetal\", \"healthcheck\"]     # in a Dockerfile
 
-Needs `health.enabled`. Asks the internal address of the configuration, or 127.0.0.1 when that is every address.
+Needs `health.enabled`. Asks the internal address of the configuration, or 127.0.0.1 when that is every address, over TLS where
+that listener has it.
 Exit code 0: healthy. 1: not healthy, not reachable, or switched off.";
 
 /// What `centripetal healthcheck` is asked for.

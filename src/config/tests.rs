@@ -173,6 +173,15 @@ fn a_reload_tells_what_needs_a_restart() {
         ]
     );
     assert_eq!(new.restart_keys(&new), [""; 0]);
+    let tls = |cert: &str, enabled: bool| {
+        let section = json!({"cert_pem": cert, "key_pem": cert, "enabled": enabled});
+        config(json!({"grpc_api": {"tls": section}}))
+    };
+    assert_eq!(tls("a", false).restart_keys(&tls("b", false)), [""; 0]);
+    assert_eq!(
+        tls("a", true).restart_keys(&tls("b", false)),
+        ["grpc_api.tls.enabled"]
+    );
 }
 
 #[test]

@@ -81,7 +81,7 @@ enum Reason {
 }
 
 impl Reason {
-    const COUNT: usize = 9;
+    const COUNT: usize = Self::Other as usize + 1;
 
     const fn label(self) -> &'static str {
         match self {

@@ -122,6 +122,24 @@ pub struct GrpcListener {
     pub entrance: Entrance,
 }
 
+impl GrpcListener {
+    /// Opens it; nothing when it cannot be opened and need not be.
+    async fn bind(&self, unread: Duration) -> Result<Option<TcpListener>, Error> {
+        let name = self.name;
+        let listener = match listener::bind(&self.host, self.port, unread).await {
+            Ok(listener) => listener,
+            Err(error) if self.required => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "no {name}: choose a port with centripetal.grpc.port");
+                return Ok(None);
+            }
+        };
+        let address = listener.local_addr()?;
+        tracing::info!("serving {name} on {address}");
+        Ok(Some(listener))
+    }
+}
+
 /// What a server is made of.
 #[derive(Debug)]
 pub struct Parts<'a> {
@@ -185,6 +203,14 @@ struct Opened<T> {
 }
 
 impl<T: Site> Opened<T> {
+    fn new(listener: TcpListener, entrance: Entrance, site: T) -> Self {
+        Self {
+            listener,
+            entrance,
+            site: Arc::new(site),
+        }
+    }
+
     /// Starts the task that accepts. Each connection, from its first byte on, is a task of its own.
     fn start(self, patience: Duration, connections: &Tasks, accepting: &CancellationToken) {
         let Self {
@@ -235,35 +261,16 @@ impl Server {
         let http2 = http::Http2::new(config, &parts.metrics);
         let patience = parts.client.stale_close_delay;
         let mut grpc = Vec::new();
-        for GrpcListener {
-            name,
-            host,
-            port,
-            required,
-            router,
-            entrance,
-        } in parts.grpc
-        {
-            let listener = match listener::bind(&host, port, http2.unread()).await {
-                Ok(listener) => listener,
-                Err(error) if required => return Err(error.into()),
-                Err(error) => {
-                    tracing::warn!(%error, "no {name}: choose a port with centripetal.grpc.port");
-                    continue;
-                }
+        for wanted in parts.grpc {
+            let Some(listener) = wanted.bind(http2.unread()).await? else {
+                continue;
             };
-            let address = listener.local_addr()?;
-            tracing::info!("serving {name} on {address}");
             let site = h2::GrpcSite {
-                router,
+                router: wanted.router,
                 http2: http2.clone(),
                 patience,
             };
-            grpc.push(Opened {
-                listener,
-                entrance,
-                site: Arc::new(site),
-            });
+            grpc.push(Opened::new(listener, wanted.entrance, site));
         }
         let mut http = Vec::new();
         for HttpListener {
@@ -289,11 +296,7 @@ impl Server {
                 patience,
                 http2: http2.clone(),
             };
-            http.push(Opened {
-                listener,
-                entrance,
-                site: Arc::new(site),
-            });
+            http.push(Opened::new(listener, entrance, site));
         }
         Ok(Self {
             http,

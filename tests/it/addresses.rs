@@ -19,7 +19,7 @@ on_every_transport!(forwarded_addresses_count_from_trusted_networks);
 /// Nothing a test waits for takes longer, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn settings(own: Value) -> Value {
+fn settings(own: &Value) -> Value {
     json!({
         "log": {"level": "debug"},
         "client": {"allow_anonymous_connect_without_token": true},
@@ -61,7 +61,7 @@ async fn forwarded_addresses_count_from_trusted_networks(on: Transport) {
             "127.0.0.1",
         ),
     ] {
-        let server = Server::start(settings(json!({"trusted_proxies": trusted}))).await;
+        let server = Server::start(settings(&json!({"trusted_proxies": trusted}))).await;
         let mut client = on.open_with(&server, &forged).await.unwrap();
         client.connect(json!({})).await;
         seen(&server, 1, with).await;
@@ -72,7 +72,7 @@ async fn forwarded_addresses_count_from_trusted_networks(on: Transport) {
 
 #[tokio::test]
 async fn origins_are_checked_whoever_forwards() {
-    let mut settings = settings(json!({"trusted_proxies": ["127.0.0.1"]}));
+    let mut settings = settings(&json!({"trusted_proxies": ["127.0.0.1"]}));
     settings["client"]["allowed_origins"] = json!(["https://app.example"]);
     let server = Server::start(settings).await;
     let offer = |origin| {
@@ -106,7 +106,7 @@ impl Behind {
     async fn new(trusted: &str, tls: Option<&Certificates>) -> Self {
         let [internal] = free_ports();
         let mut settings =
-            settings(json!({"proxy_protocol": "required", "trusted_proxies": [trusted]}));
+            settings(&json!({"proxy_protocol": "required", "trusted_proxies": [trusted]}));
         settings["http_server"] =
             json!({"internal_port": internal.to_string(), "tls_external": true});
         settings["client"]["stale_close_delay"] = json!("2s");

@@ -24,7 +24,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Settings of all servers here, with these over them.
-fn settings(http: Value, grpc: Value) -> Value {
+fn settings(http: &Value, grpc: &Value) -> Value {
     json!({
         "http_server": http,
         "prometheus": {"enabled": true},
@@ -54,7 +54,7 @@ impl Scene {
         } else {
             certificates.settings()
         };
-        let mut settings = settings(tls(&section), tls(&section));
+        let mut settings = settings(&tls(&section), &tls(&section));
         settings["grpc_api"] = tls(&section);
         let server = certificates.start(settings).await;
         Self {
@@ -229,7 +229,7 @@ async fn protocols_are_agreed_upon_in_the_handshake() {
 async fn a_shared_port_is_told_apart_by_the_handshake() {
     let certificates = Certificates::new();
     let section = certificates.settings();
-    let settings = settings(tls(&section), json!({"shared": true}));
+    let settings = settings(&tls(&section), &json!({"shared": true}));
     let server = certificates.start(settings).await;
     let scene = Scene {
         server,
@@ -249,7 +249,7 @@ async fn operators_may_have_other_tls_or_none() {
     let outside = |internal_tls: Value| {
         let http = json!({"internal_port": internal.to_string(), "tls_external": true,
             "tls": certificates.settings(), "internal_tls": internal_tls});
-        settings(http, json!({}))
+        settings(&http, &json!({}))
     };
     let plain = reqwest::Client::builder().no_proxy().build().unwrap();
     let answers = async |client: &reqwest::Client, url: String| {
@@ -319,7 +319,7 @@ fn old_greeting() -> Vec<u8> {
 async fn who_does_not_shake_hands_is_refused_and_counted() {
     let certificates = Certificates::new();
     let section = certificates.settings();
-    let mut settings = settings(tls(&section), tls(&section));
+    let mut settings = settings(&tls(&section), &tls(&section));
     settings["client"]["stale_close_delay"] = json!("1s");
     let server = certificates.start(settings).await;
     let scene = Scene {
@@ -447,7 +447,7 @@ async fn a_certificate_that_cannot_be_loaded_stops_the_start() {
     let mut section = certificates.settings();
     section["key_pem"] = json!(other.path("server.key"));
     let file = certificates.path("config.json");
-    let settings = settings(json!({}), tls(&section));
+    let settings = settings(&json!({}), &tls(&section));
     std::fs::write(&file, settings.to_string()).unwrap();
     for command in [&[][..], &["checkconfig"]] {
         let mut program = Command::new(env!("CARGO_BIN_EXE_centripetal"));
@@ -480,7 +480,7 @@ async fn a_certificate_names_its_user() {
     ] {
         let grpc = json!({"tls": certificates.verifying(), "identity": identity,
             "require_credentials": true});
-        let mut settings = settings(tls(&certificates.verifying()), grpc);
+        let mut settings = settings(&tls(&certificates.verifying()), &grpc);
         settings["client"]["allow_anonymous_connect_without_token"] = json!(false);
         let server = certificates.start(settings).await;
         let target = server.grpc_target();
@@ -564,10 +564,31 @@ async fn the_commands_speak_tls() {
 }
 
 #[tokio::test]
+async fn bearer_values_on_plain_listeners_are_warned_of() {
+    let certificates = Certificates::new();
+    let on = tls(&certificates.settings());
+    for (grpc, warned) in [
+        (on.clone(), 0),
+        (json!({}), 1),
+        (json!({"enabled": false}), 0),
+    ] {
+        let mut settings = settings(&on, &grpc);
+        settings["http_server"]["address"] = json!("0.0.0.0");
+        settings["centripetal"]["grpc"]["address"] = json!("0.0.0.0");
+        settings["client"]["hmac_credentials"] =
+            json!({"enabled": true, "secret_key": "bearer values want a secret of their own"});
+        let server = certificates.start(settings).await;
+        let log = server.log();
+        let lines = log.matches("HMAC credentials on a listener without TLS");
+        assert_eq!(lines.count(), warned, "{log}");
+    }
+}
+
+#[tokio::test]
 async fn http_2_without_tls_is_an_option_of_the_external_listener() {
     let [internal] = free_ports();
     let http = json!({"internal_port": internal.to_string(), "h2c_external": true});
-    let mut settings = settings(http, json!({}));
+    let mut settings = settings(&http, &json!({}));
     settings["init"] = json!({"enabled": true});
     let two = reqwest::Client::builder()
         .no_proxy()

@@ -18,10 +18,10 @@ struct Server {
 }
 
 async fn start(shared: bool) -> Server {
-    start_with(shared, false).await
+    start_with((shared, false)).await
 }
 
-async fn start_with(shared: bool, h2c: bool) -> Server {
+async fn start_with((shared, h2c): (bool, bool)) -> Server {
     let mut paths = Paths::default();
     let echo = Router::new().fallback(|body: String| async move { body });
     paths.exact("echo", "/echo", echo).unwrap();
@@ -253,7 +253,7 @@ async fn http_2_without_tls_is_an_option() {
         (false, true, true),
         (true, false, true),
     ] {
-        let server = start_with(shared, h2c).await;
+        let server = start_with((shared, h2c)).await;
         let mut socket = server.connect().await;
         let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];

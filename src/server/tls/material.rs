@@ -8,7 +8,7 @@ use rustls::{
     InconsistentKeys, RootCertStore, ServerConfig,
     crypto::aws_lc_rs::{self, Ticketer},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 
 use crate::config::{NoPem, Tls, read_pem};
@@ -40,7 +40,9 @@ enum Why {
     #[error("the key does not belong to the certificate of cert_pem")]
     OtherKey,
     #[error("unusable: {0}")]
-    Unusable(String),
+    Unusable(#[from] rustls::Error),
+    #[error("unusable: {0}")]
+    Verifier(#[from] VerifierBuilderError),
 }
 
 /// What a listener needs for handshakes. Sessions are resumed with tickets of its own, so that nobody comes in with a
@@ -55,8 +57,7 @@ pub(super) fn server(place: &str, tls: &Tls, protocols: &[&[u8]]) -> Result<Serv
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(unusable)
-        .map_err(failed("enabled"))?;
+        .map_err(|error| failed("enabled")(error.into()))?;
     let builder = if tls.client_ca_pem.is_empty() {
         builder.with_no_client_auth()
     } else {
@@ -69,13 +70,11 @@ pub(super) fn server(place: &str, tls: &Tls, protocols: &[&[u8]]) -> Result<Serv
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 failed("key_pem")(Why::OtherKey)
             }
-            rustls::Error::InvalidCertificate(_) => failed("cert_pem")(unusable(error)),
-            error => failed("key_pem")(unusable(error)),
+            rustls::Error::InvalidCertificate(_) => failed("cert_pem")(error.into()),
+            error => failed("key_pem")(error.into()),
         })?;
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
-    config.ticketer = Ticketer::new()
-        .map_err(unusable)
-        .map_err(failed("enabled"))?;
+    config.ticketer = Ticketer::new().map_err(|error| failed("enabled")(error.into()))?;
     Ok(config)
 }
 
@@ -86,11 +85,9 @@ fn verifier(
 ) -> Result<Arc<dyn ClientCertVerifier>, Why> {
     let mut roots = RootCertStore::empty();
     for authority in certificates(option)? {
-        roots.add(authority).map_err(unusable)?;
+        roots.add(authority)?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-        .build()
-        .map_err(|error| Why::Unusable(error.to_string()))
+    Ok(WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?)
 }
 
 fn certificates(option: &str) -> Result<Vec<CertificateDer<'static>>, Why> {
@@ -111,8 +108,4 @@ fn private_key(option: &str) -> Result<PrivateKeyDer<'static>, Why> {
         PemError::NoItemsFound => Why::NoKey,
         _ => Why::Malformed,
     })
-}
-
-fn unusable(error: rustls::Error) -> Why {
-    Why::Unusable(error.to_string())
 }

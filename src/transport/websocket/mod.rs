@@ -266,4 +266,6 @@ fn refusal(refused: Refused) -> Response {
 }
 
 #[cfg(test)]
+mod taken;
+#[cfg(test)]
 mod tests;
