@@ -13,8 +13,6 @@ mod autobahn;
 mod bench;
 mod browser;
 #[cfg(test)]
-mod browser;
-#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod compression;
