@@ -11,6 +11,7 @@ mod addresses;
 mod auth;
 mod autobahn;
 mod bench;
+#[cfg(test)]
 mod browser;
 #[cfg(test)]
 mod commands;
