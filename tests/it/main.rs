@@ -16,6 +16,7 @@ mod config;
 #[cfg(test)]
 mod connect;
 mod golden;
+#[cfg(test)]
 mod grpc_conformance;
 #[cfg(test)]
 mod harness;
