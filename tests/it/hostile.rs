@@ -85,69 +85,43 @@ const PROTOBUF: &[u8] = b"\x04\x08\x01\x22\x00\x0a\x08\x02\x2a\x06\x0a\x04news\
     \x0e\x08\x03\x3a\x0a\x0a\x04news\x12\x02{}";
 
 fn deed(kind: usize, dice: &mut Dice) -> Deed {
+    let half = kind == KINDS - 1;
+    let (grpc, bytes) = if half {
+        // Half a handshake, at either door.
+        let mut bytes = upgraded(false, b"");
+        bytes.truncate(dice.next(bytes.len()));
+        (dice.next(2) == 0, bytes)
+    } else if kind < 6 {
+        (true, to_grpc(kind, dice))
+    } else {
+        (false, to_http(kind, dice))
+    };
+    Deed { grpc, bytes }
+}
+
+/// What goes to the port of gRPC.
+fn to_grpc(kind: usize, dice: &mut Dice) -> Vec<u8> {
     let size = 1 + dice.next(4000);
-    let to_grpc = |bytes| Deed { grpc: true, bytes };
-    let to_http = |bytes| Deed { grpc: false, bytes };
     match kind {
-        // Random bytes, at each door, and behind it.
-        0 => to_grpc(dice.bytes(size)),
-        1 => to_http(dice.bytes(size)),
-        2 => to_http(upgraded(false, &dice.bytes(size))),
-        3 => to_grpc(preface(&dice.bytes(size))),
-        // Good commands with faults in them.
-        4 => {
-            let text = dice.mutated(JSON.as_bytes().to_vec());
-            to_http(upgraded(false, &masked(0x81, &text)))
-        }
-        5 => {
-            let message = dice.mutated(PROTOBUF.to_vec());
-            to_http(upgraded(true, &masked(0x82, &message)))
-        }
-        6 => {
+        // Random bytes, at the door and behind it.
+        0 => dice.bytes(size),
+        1 => preface(&dice.bytes(size)),
+        // A good command with faults in it.
+        2 => {
             let command = dice.mutated(b"\x08\x02\x2a\x06\x0a\x04news".to_vec());
             let connect = message(1, b"\x08\x01\x22\x00");
-            to_grpc(preface(&[open(1), connect, message(1, &command)].concat()))
+            preface(&[open(1), connect, message(1, &command)].concat())
         }
-        // Lengths that are not true: of a frame, of a message in it, of a gRPC message.
-        7 => to_http(upgraded(false, &[&[0x81, 0xff][..], &[0x3f; 8]].concat())),
-        8 => {
-            let huge = [&[0xff; 9][..], b"\x01\x0a"].concat();
-            to_http(upgraded(true, &masked(0x82, &huge)))
-        }
-        9 => {
+        // A length that is not true.
+        3 => {
             let head = frame(kind::DATA, 0, 1, &[0, 0xff, 0xff, 0xff, 0xff]);
-            to_grpc(preface(&[open(1), head].concat()))
-        }
-        // Frames that are unmasked, have reserved bits, or go on for ever.
-        10 => {
-            let first = [0x81, 0xc1, 0x83, 0x80, 0x09][dice.next(5)];
-            let mut bytes = masked(first, b"{}");
-            if first == 0x81 {
-                bytes[1] &= 0x7f;
-            }
-            let parts = masked(0x01, b"{")
-                .into_iter()
-                .chain(masked(0x00, &[b' '; 100]).repeat(1000));
-            let endless = parts.collect::<Vec<_>>();
-            to_http(upgraded(
-                false,
-                if dice.next(2) == 0 { &bytes } else { &endless },
-            ))
-        }
-        // Half a handshake, of either protocol.
-        11 => {
-            let mut bytes = upgraded(false, b"");
-            bytes.truncate(dice.next(bytes.len()));
-            Deed {
-                grpc: dice.next(2) == 0,
-                bytes,
-            }
+            preface(&[open(1), head].concat())
         }
         // HTTP/2 within the letter of the rules.
-        12 => {
+        4 => {
             let reset = |id| frame(kind::RST_STREAM, 0, id, &[0, 0, 0, 8]);
             let pairs = (0..200).map(|n| [open(2 * n + 1), reset(2 * n + 1)].concat());
-            to_grpc(preface(&pairs.collect::<Vec<_>>().concat()))
+            preface(&pairs.collect::<Vec<_>>().concat())
         }
         _ => {
             let floods = [
@@ -164,7 +138,43 @@ fn deed(kind: usize, dice: &mut Dice) -> Deed {
                 _ => frame(kind::HEADERS, 0, 1, &[0x83]),
             };
             let end = frame(kind::DATA, flag::END_STREAM, 1, b"");
-            to_grpc(preface(&[begin, flood, end].concat()))
+            preface(&[begin, flood, end].concat())
+        }
+    }
+}
+
+/// What goes to the port of HTTP.
+fn to_http(kind: usize, dice: &mut Dice) -> Vec<u8> {
+    let size = 1 + dice.next(4000);
+    match kind {
+        // Random bytes, at the door and behind it.
+        6 => dice.bytes(size),
+        7 => upgraded(false, &dice.bytes(size)),
+        // Good commands with faults in them.
+        8 => {
+            let text = dice.mutated(JSON.as_bytes().to_vec());
+            upgraded(false, &masked(0x81, &text))
+        }
+        9 => {
+            let message = dice.mutated(PROTOBUF.to_vec());
+            upgraded(true, &masked(0x82, &message))
+        }
+        // Lengths that are not true: of a frame, of a message in it.
+        10 => upgraded(false, &[&[0x81, 0xff][..], &[0x3f; 8]].concat()),
+        11 => {
+            let huge = [&[0xff; 9][..], b"\x01\x0a"].concat();
+            upgraded(true, &masked(0x82, &huge))
+        }
+        // Frames that are unmasked, have reserved bits, or go on for ever.
+        _ => {
+            let first = [0x81, 0xc1, 0x83, 0x80, 0x09][dice.next(5)];
+            let mut bytes = masked(first, b"{}");
+            if first == 0x81 {
+                bytes[1] &= 0x7f;
+            }
+            let endless = [masked(0x01, b"{"), masked(0x00, &[b' '; 100]).repeat(1000)].concat();
+            let fragmented = dice.next(2) == 0;
+            upgraded(false, if fragmented { &endless } else { &bytes })
         }
     }
 }
@@ -257,7 +267,7 @@ async fn thousands_of_them_change_nothing_for_the_others() {
         ),
     ] {
         let counted = Metric::of(&server, name, labels).await.before;
-        assert!(counted >= 50.0, "{name} {labels:?}: {counted}");
+        assert!(counted >= 10.0, "{name} {labels:?}: {counted}");
     }
     calm.again(&mut server).await;
 }

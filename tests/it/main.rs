@@ -22,6 +22,7 @@ mod config;
 #[cfg(test)]
 mod connect;
 mod golden;
+#[cfg(test)]
 mod grpc_conformance;
 #[cfg(test)]
 mod haproxy;

@@ -39,7 +39,6 @@ impl Report {
 }
 
 /// Runs all cases against an address.
-#[expect(clippy::print_stderr, reason = "the counts are the result")]
 async fn judged(tool: &Program, target: &str, options: &[&str]) -> Report {
     let (host, port) = target.rsplit_once(':').unwrap();
     let file = format!("{}/h2spec-{port}.xml", env!("CARGO_TARGET_TMPDIR"));
