@@ -38,9 +38,9 @@ use options::Limits;
 pub use options::{Builder, SubscribeOptions};
 use token::TokenSource;
 pub use token::{TokenError, TokenRequest};
-pub(crate) use transport::Opaque;
 #[cfg(test)]
 pub(crate) use transport::tests::server as little_server;
+pub(crate) use transport::{Address, Opaque, Scheme};
 use transport::{Connector, Opened, Receiving, Sending};
 
 use crate::{

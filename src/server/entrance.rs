@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Prefix of own metric names.
-const NAMESPACE: &str = "centripetal";
+pub(super) const OWN_NAMESPACE: &str = "centripetal";
 
 /// Counters of connections that did not get in.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Metrics {
     /// When a name is taken in the registry.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name, help| {
-            let options = Opts::new(name, help).namespace(NAMESPACE);
+            let options = Opts::new(name, help).namespace(OWN_NAMESPACE);
             let counter = IntCounterVec::new(options, &["listener", "reason"])?;
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)

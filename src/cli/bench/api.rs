@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::encoding::{
+    DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field,
+};
 use serde_json::Value;
 use tonic::transport::Channel as Connection;
 
 use super::{
     grpc,
     target::{Error, Session, Target},
-    websocket::varint,
 };
 use crate::{
     model::{Channel, Secret},
@@ -199,14 +201,9 @@ fn batch_message(posts: &[Post]) -> Vec<u8> {
 }
 
 /// A field of Protobuf that has a length.
-fn field(message: &mut Vec<u8>, number: u8, bytes: &[u8]) {
-    message.push(number << 3 | 2);
-    let mut length = bytes.len();
-    while length >= 0x80 {
-        message.push(u8::try_from(length & 0x7f).unwrap_or_default() | 0x80);
-        length >>= 7;
-    }
-    message.push(u8::try_from(length).unwrap_or_default());
+fn field(message: &mut Vec<u8>, number: u32, bytes: &[u8]) {
+    encode_key(number, WireType::LengthDelimited, message);
+    encode_varint(bytes.len() as u64, message);
     message.extend_from_slice(bytes);
 }
 
@@ -224,21 +221,19 @@ fn refusal(answer: &[u8], batch: bool) -> Result<(), Error> {
 }
 
 /// Numbers and bytes of the fields that have a length; the others are stepped over.
-fn fields(mut message: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+fn fields(mut message: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
     std::iter::from_fn(move || {
         loop {
-            let (tag, head) = varint(message)?;
-            let (value, size) = varint(message.get(head..)?)?;
-            message = message.get(head + size..)?;
-            match tag & 7 {
-                0 => {}
-                2 => {
-                    let bytes = message.get(..value)?;
-                    message = &message[value..];
-                    return Some((tag >> 3, bytes));
-                }
-                _ => return None,
+            let (number, kind) = decode_key(&mut message).ok()?;
+            if kind != WireType::LengthDelimited {
+                let context = DecodeContext::default();
+                skip_field(kind, number, &mut message, context).ok()?;
+                continue;
             }
+            let length = usize::try_from(decode_varint(&mut message).ok()?).ok()?;
+            let (bytes, rest) = message.split_at_checked(length)?;
+            message = rest;
+            return Some((number, bytes));
         }
     })
 }

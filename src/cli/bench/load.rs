@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, sleep_until},
@@ -64,9 +65,9 @@ pub(super) struct Run {
     pub(super) ended: Mutex<(usize, Option<String>)>,
 }
 
-/// The sum of all ledgers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Sum {
+/// Whether everything arrived: the sum of all ledgers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Counted {
     pub(super) expected: u64,
     pub(super) lost: u64,
     pub(super) doubled: u64,
@@ -205,15 +206,15 @@ impl Run {
         Ok(lines)
     }
 
-    /// Reads until the session ends, which is noted.
-    pub(super) async fn follow(
+    /// Reads until the session ends, which is noted. Each read is counted among the latencies that are asked for then.
+    pub(super) async fn follow<'l>(
         &self,
         mut session: Session,
         ledger: &Ledger,
-        latencies: &Latencies,
+        latencies: impl Fn() -> &'l Latencies,
     ) {
         let error = loop {
-            let take = |message: &[u8]| self.take(message, ledger, latencies);
+            let take = |message: &[u8]| self.take(message, ledger, latencies());
             if let Err(error) = session.read(take).await {
                 break error;
             }
@@ -232,7 +233,7 @@ impl Run {
         let follow = |subscriber: Subscriber| {
             let (run, ledger) = (self.clone(), subscriber.ledger.clone());
             readers.spawn(async move {
-                run.follow(subscriber.session, &subscriber.ledger, &run.latencies)
+                run.follow(subscriber.session, &subscriber.ledger, || &run.latencies)
                     .await;
             });
             ledger
@@ -322,8 +323,8 @@ impl Run {
     }
 
     /// Adds everything up.
-    pub(super) fn sum(&self, ledgers: &[Ledger]) -> Sum {
-        let (mut sum, refused) = (Sum::default(), self.refused.lock());
+    pub(super) fn sum(&self, ledgers: &[Ledger]) -> Counted {
+        let (mut sum, refused) = (Counted::default(), self.refused.lock());
         for ledger in ledgers {
             for Seen { channel, tracker } in &*ledger.lock() {
                 let published = self.published(*channel);

@@ -36,7 +36,7 @@ mod target;
 mod tests;
 mod websocket;
 
-use load::Run;
+use load::{Ledger, Run, Subscriber};
 use plan::{Mode, Plan};
 use process::Process;
 use progress::Progress;
@@ -93,7 +93,7 @@ struct Watch {
 
 impl Watch {
     fn begin(plan: &Plan, tasks: &mut JoinSet<()>) -> Self {
-        let listening = || Process::listening(&plan.target.host, plan.target.port);
+        let listening = || Process::listening(&plan.target.address.host, plan.target.address.port);
         let process = plan.pid.map(Process).or_else(listening);
         let (peak, over) = (
             Arc::new(AtomicU64::new(0)),
@@ -156,51 +156,58 @@ async fn measure(run: Arc<Run>) -> Result<Report, Error> {
     }
 }
 
+/// Opens all sessions, timed.
+async fn connect(run: &Run, watch: &mut Watch) -> Result<(Vec<Subscriber>, Rate), Error> {
+    let start = Instant::now();
+    let progress = Progress::of("connecting", run.plan.connections);
+    let subscribers = run.connect(&progress).await?;
+    let (count, took) = (subscribers.len() as u64, start.elapsed());
+    let rate = Rate::new(count, took, &run.connects, watch.lap());
+    Ok((subscribers, rate))
+}
+
 /// Connects, subscribes, and, if there is anything to publish, publishes and counts what comes.
 async fn deliver(run: Arc<Run>) -> Result<Report, Error> {
     let (plan, mut tasks) = (&run.plan, JoinSet::new());
     let mut watch = Watch::begin(plan, &mut tasks);
-    let start = Instant::now();
-    let subscribers = run
-        .connect(&Progress::of("connecting", plan.connections))
-        .await?;
-    let connect = Rate::new(
-        subscribers.len() as u64,
-        start.elapsed(),
-        &run.connects,
-        watch.lap(),
-    );
+    let (subscribers, connect) = connect(&run, &mut watch).await?;
     let ledgers = run.follow_all(subscribers, &mut tasks);
     sleep(plan.wait).await;
     let connected = watch.memory();
+    let rates = if plan.publications > 0 {
+        Some(publish(&run, &ledgers, &mut watch).await?)
+    } else {
+        None
+    };
     let mut report = Report::of(&run);
     report.connect = Some(connect);
-    if plan.publications > 0 {
-        let mut publisher = plan.route.open().await?;
-        watch.lap();
-        let start = Instant::now();
-        let steps = usize::try_from(plan.publications).unwrap_or(usize::MAX);
-        run.publish(&mut publisher, &Progress::of("publishing", steps))
-            .await?;
-        let published = start.elapsed();
-        run.settle(&ledgers).await;
-        let (delivered, cpu) = (start.elapsed(), watch.lap());
-        let mut rate = Rate::new(plan.publications, published, &run.calls, None);
-        rate.failed = run.refusals() as u64;
-        report.publish = Some(rate);
-        report.deliver = Some(Rate::new(
-            run.received.load(Relaxed),
-            delivered,
-            &run.latencies,
-            cpu,
-        ));
-        report.counted = Some(run.sum(&ledgers).into());
+    if let Some((publish, deliver)) = rates {
+        report.publish = Some(publish);
+        report.deliver = Some(deliver);
+        report.counted = Some(run.sum(&ledgers));
     }
-    let ended = run.ended.lock().clone();
-    (report.ended, report.ended_because) = ended;
     report.server = watch.end(connected, plan.connections);
     tasks.abort_all();
     Ok(report)
+}
+
+/// Publishes and waits for what comes of it; returns how fast both went.
+async fn publish(run: &Run, ledgers: &[Ledger], watch: &mut Watch) -> Result<(Rate, Rate), Error> {
+    let count = run.plan.publications;
+    let mut publisher = run.plan.route.open().await?;
+    watch.lap();
+    let start = Instant::now();
+    let steps = usize::try_from(count).unwrap_or(usize::MAX);
+    let progress = Progress::of("publishing", steps);
+    run.publish(&mut publisher, &progress).await?;
+    let published = start.elapsed();
+    run.settle(ledgers).await;
+    let (delivered, cpu) = (start.elapsed(), watch.lap());
+    let mut publish = Rate::new(count, published, &run.calls, None);
+    publish.failed = run.refusals() as u64;
+    let received = run.received.load(Relaxed);
+    let deliver = Rate::new(received, delivered, &run.latencies, cpu);
+    Ok((publish, deliver))
 }
 
 impl Run {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     count::{Latencies, Percentiles, milliseconds},
-    load::{Run, Sum},
+    load::{Counted, Run},
 };
 
 /// The whole result. Times are in seconds, milliseconds or microseconds, as the names say.
@@ -54,15 +54,6 @@ pub(super) struct Rate {
     pub(super) cpu_us: Option<f64>,
 }
 
-/// Whether everything arrived.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Counted {
-    pub(super) expected: u64,
-    pub(super) lost: u64,
-    pub(super) doubled: u64,
-    pub(super) reordered: u64,
-}
-
 /// All clients cut at once.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Storm {
@@ -93,23 +84,6 @@ pub(super) struct Memory {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde wants")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
-}
-
-impl From<Sum> for Counted {
-    fn from(sum: Sum) -> Self {
-        let Sum {
-            expected,
-            lost,
-            doubled,
-            reordered,
-        } = sum;
-        Self {
-            expected,
-            lost,
-            doubled,
-            reordered,
-        }
-    }
 }
 
 impl Rate {
@@ -143,7 +117,7 @@ impl Report {
         Self {
             mode: plan.mode.name(),
             url: plan.url.clone(),
-            transport: plan.target.transport.name(),
+            transport: plan.target.transport(),
             connections: plan.connections,
             connect: None,
             publish: None,

@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Watch,
+    Watch, connect,
     count::Latencies,
     load::{Ledger, Run, Subscriber, nanoseconds},
     progress::Progress,
@@ -50,16 +50,7 @@ struct Stayed {
 pub(super) async fn measure(run: Arc<Run>) -> Result<Report, Error> {
     let (plan, mut tasks) = (&run.plan, JoinSet::new());
     let mut watch = Watch::begin(plan, &mut tasks);
-    let start = Instant::now();
-    let subscribers = run
-        .connect(&Progress::of("connecting", plan.connections))
-        .await?;
-    let connect = Rate::new(
-        subscribers.len() as u64,
-        start.elapsed(),
-        &run.connects,
-        watch.lap(),
-    );
+    let (subscribers, connect) = connect(&run, &mut watch).await?;
     let cut = Arc::new(Cut {
         now: CancellationToken::new(),
         at: parking_lot::Mutex::default(),
@@ -90,7 +81,7 @@ pub(super) async fn measure(run: Arc<Run>) -> Result<Report, Error> {
     report.publish = Some(rate);
     let received = run.received.load(Relaxed);
     report.deliver = Some(Rate::new(received, took, &run.latencies, watch.lap()));
-    report.counted = Some(run.sum(&ledgers).into());
+    report.counted = Some(run.sum(&ledgers));
     report.storm = Some(Storm {
         cut: plan.connections,
         back: cut.back.load(Relaxed),
@@ -133,27 +124,15 @@ async fn everybody_back(cut: &Cut, all: usize) -> f64 {
 }
 
 async fn stay(run: Arc<Run>, subscriber: Subscriber, cut: Arc<Cut>, stayed: Arc<Stayed>) {
-    let Subscriber {
-        mut session,
-        ledger,
-        ..
-    } = subscriber;
-    let mut error = None;
-    while error.is_none() {
-        let latencies = if cut.now.is_cancelled() {
+    let latencies = || {
+        if cut.now.is_cancelled() {
             &stayed.after
         } else {
             &stayed.before
-        };
-        let take = |message: &[u8]| run.take(message, &ledger, latencies);
-        error = session.read(take).await.err();
-    }
-    let mut ended = run.ended.lock();
-    ended.0 += 1;
-    ended.1 = ended
-        .1
-        .take()
-        .or_else(|| error.map(|error| error.to_string()));
+        }
+    };
+    run.follow(subscriber.session, &subscriber.ledger, latencies)
+        .await;
 }
 
 async fn be_cut(run: Arc<Run>, subscriber: Subscriber, cut: Arc<Cut>) {
@@ -162,7 +141,7 @@ async fn be_cut(run: Arc<Run>, subscriber: Subscriber, cut: Arc<Cut>) {
         ledger,
         epoch,
     } = subscriber;
-    let following = run.follow(session, &ledger, &run.latencies);
+    let following = run.follow(session, &ledger, || &run.latencies);
     // The future owns the socket: dropping it is the cut.
     cut.now
         .run_until_cancelled(following)
@@ -182,7 +161,7 @@ async fn be_cut(run: Arc<Run>, subscriber: Subscriber, cut: Arc<Cut>) {
     };
     cut.durations.add(nanoseconds(at.elapsed()));
     cut.back.fetch_add(1, Relaxed);
-    run.follow(session, &ledger, &run.latencies).await;
+    run.follow(session, &ledger, || &run.latencies).await;
 }
 
 /// Connects and recovers from what was seen last. The channels of a run are new, so number n has offset n + 1.

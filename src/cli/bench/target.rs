@@ -3,11 +3,11 @@
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::Uri;
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{grpc::Stream, websocket::Socket};
 use crate::{
+    client::{Address, Scheme},
     model::{Channel, ClientError, Encoding, Version},
     protocol::{
         self, Command, ConnectRequest, Reply, ReplyBody, Request, SubscribeRequest, SubscribeResult,
@@ -95,76 +95,44 @@ fn allow(code: u32) -> &'static str {
     }
 }
 
-/// How a session speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transport {
-    /// WebSocket with this encoding.
-    WebSocket(Encoding),
-    /// The canonical gRPC stream.
-    Grpc,
-}
-
-impl Transport {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::WebSocket(Encoding::Json) => "websocket-json",
-            Self::WebSocket(Encoding::Protobuf) => "websocket-protobuf",
-            Self::Grpc => "grpc",
-        }
-    }
-
-    const fn encoding(self) -> Encoding {
-        match self {
-            Self::WebSocket(encoding) => encoding,
-            Self::Grpc => Encoding::Protobuf,
-        }
-    }
-}
-
 /// A server and how to speak to it.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
-    pub(super) transport: Transport,
-    pub(super) host: String,
-    pub(super) port: u16,
-    /// Path and query of the WebSocket endpoint.
-    path: String,
+    pub(super) address: Address,
     token: Option<Arc<str>>,
 }
 
 impl Target {
     /// Reads an address.
     pub(super) fn parse(url: &str, protobuf: bool, token: Option<&str>) -> Result<Self, Error> {
-        let wrong = || Error::Address(url.to_owned());
-        let uri: Uri = url.parse().ok().ok_or_else(wrong)?;
-        let (transport, port) = match uri.scheme_str() {
-            Some("ws") if protobuf => (Transport::WebSocket(Encoding::Protobuf), 80),
-            Some("ws") => (Transport::WebSocket(Encoding::Json), 80),
-            Some("grpc") => (Transport::Grpc, 8001),
-            _ => return Err(wrong()),
+        let encoding = if protobuf || url.starts_with("grpc") {
+            Encoding::Protobuf
+        } else {
+            Encoding::Json
         };
-        let path = match uri.path_and_query().map(http::uri::PathAndQuery::as_str) {
-            None | Some("" | "/") => "/connection/websocket".to_owned(),
-            Some(path) => path.to_owned(),
-        };
+        let address = Address::parse(url, encoding)
+            .ok()
+            .filter(|address| !address.tls);
         Ok(Self {
-            transport,
-            host: uri
-                .host()
-                .filter(|host| !host.is_empty())
-                .ok_or_else(wrong)?
-                .to_owned(),
-            port: uri.port_u16().unwrap_or(port),
-            path,
+            address: address.ok_or_else(|| Error::Address(url.to_owned()))?,
             token: token.map(Arc::from),
         })
     }
 
+    /// What the report calls the way to speak.
+    pub(super) fn transport(&self) -> &'static str {
+        match (self.address.scheme, self.address.encoding) {
+            (Scheme::Grpc, _) => "grpc",
+            (Scheme::WebSocket, Encoding::Json) => "websocket-json",
+            (Scheme::WebSocket, Encoding::Protobuf) => "websocket-protobuf",
+        }
+    }
+
     /// An HTTP/2 connection for gRPC streams.
     pub(super) async fn channel(&self) -> Result<tonic::transport::Channel, Error> {
-        let origin = format!("http://{}:{}", self.host, self.port);
         let failed = |error: tonic::transport::Error| Error::Grpc(error.to_string());
-        let endpoint = tonic::transport::Endpoint::from_shared(origin).map_err(failed)?;
+        let endpoint =
+            tonic::transport::Endpoint::from_shared(self.address.origin()).map_err(failed)?;
         endpoint.tcp_nodelay(true).connect().await.map_err(failed)
     }
 
@@ -173,21 +141,20 @@ impl Target {
         &self,
         channel: Option<&tonic::transport::Channel>,
     ) -> Result<Session, Error> {
-        let line = match (self.transport, channel) {
-            (Transport::WebSocket(encoding), _) => {
-                let at = (self.host.trim_matches(['[', ']']), self.port);
+        let address = &self.address;
+        let line = match (address.scheme, channel) {
+            (Scheme::WebSocket, _) => {
+                let connected = TcpStream::connect((address.bare_host(), address.port)).await;
                 let doing = "cannot connect";
-                let connected = TcpStream::connect(at).await;
                 let socket = connected.map_err(|source| Error::Io { doing, source })?;
-                let authority = format!("{}:{}", self.host, self.port);
-                Line::Socket(Socket::open(socket, &authority, &self.path, encoding).await?)
+                Line::Socket(Socket::open(socket, address).await?)
             }
-            (Transport::Grpc, Some(channel)) => Line::Stream(Stream::open(channel.clone())?),
-            (Transport::Grpc, None) => Line::Stream(Stream::open(self.channel().await?)?),
+            (Scheme::Grpc, Some(channel)) => Line::Stream(Stream::open(channel.clone())?),
+            (Scheme::Grpc, None) => Line::Stream(Stream::open(self.channel().await?)?),
         };
         let mut session = Session {
             line,
-            transport: self.transport,
+            encoding: address.encoding,
             id: 0,
         };
         let request = Request::Connect(Box::new(ConnectRequest {
@@ -213,7 +180,7 @@ enum Line {
 #[derive(Debug)]
 pub(super) struct Session {
     line: Line,
-    transport: Transport,
+    encoding: Encoding,
     id: u32,
 }
 
@@ -252,7 +219,7 @@ impl Session {
         command: &'static str,
         requests: Vec<Request>,
     ) -> Result<(), Error> {
-        let (mut open, encoding) = (requests.len(), self.transport.encoding());
+        let (mut open, encoding) = (requests.len(), self.encoding);
         let first = self.id + 1;
         let last = self.send(requests).await?;
         let mut refused = None;
@@ -289,7 +256,7 @@ impl Session {
         mut take: impl FnMut(&[u8]),
     ) -> Result<ReplyBody, Error> {
         let id = self.send(vec![request]).await?;
-        let encoding = self.transport.encoding();
+        let encoding = self.encoding;
         let mut answer = None;
         let waiting = async {
             while answer.is_none() {
@@ -327,7 +294,7 @@ impl Session {
         let broken = |_inappropriate| Error::Ended("a payload that is no JSON".to_owned());
         match &mut self.line {
             Line::Socket(socket) => {
-                let encoding = self.transport.encoding();
+                let encoding = self.encoding;
                 let frame = protocol::encode_commands(Version::V2, encoding, &commands);
                 socket.send(&frame.map_err(broken)?).await?;
             }
@@ -361,18 +328,31 @@ mod tests {
 
     #[test]
     fn addresses_are_read() {
-        let target = Target::parse("ws://127.0.0.1:8000", false, None).unwrap();
-        assert_eq!(target.transport.name(), "websocket-json");
-        assert_eq!(
-            (&*target.path, target.port),
-            ("/connection/websocket", 8000)
-        );
-        let target = Target::parse("ws://host/x?y=z", true, None).unwrap();
-        assert_eq!(target.transport.name(), "websocket-protobuf");
-        assert_eq!((&*target.path, target.port), ("/x?y=z", 80));
-        let target = Target::parse("grpc://host", false, None).unwrap();
-        assert_eq!((target.transport.name(), target.port), ("grpc", 8001));
-        for wrong in ["http://host", "host:80", "ws://", ""] {
+        for (url, protobuf, transport, path, port) in [
+            (
+                "ws://127.0.0.1:8000",
+                false,
+                "websocket-json",
+                "/connection/websocket",
+                8000,
+            ),
+            ("ws://host/x?y=z", true, "websocket-protobuf", "/x?y=z", 80),
+            (
+                "grpc://host",
+                false,
+                "grpc",
+                "/proto.Centrifuge/Communicate",
+                8001,
+            ),
+        ] {
+            let target = Target::parse(url, protobuf, None).unwrap();
+            assert_eq!(target.transport(), transport);
+            assert_eq!(
+                (target.address.path.as_str(), target.address.port),
+                (path, port)
+            );
+        }
+        for wrong in ["http://host", "host:80", "ws://", "wss://host", ""] {
             assert!(Target::parse(wrong, false, None).is_err(), "{wrong}");
         }
     }

@@ -3,13 +3,14 @@
 //! Knows what servers of this protocol send (finished, unmasked data frames, pings and a close) and nothing more.
 
 use bytes::{Buf, BytesMut};
+use prost::encoding::decode_varint;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
 use super::target::Error;
-use crate::model::Encoding;
+use crate::{client::Address, model::Encoding};
 
 /// Bytes read at a time.
 const CHUNK: usize = 16 * 1024;
@@ -32,12 +33,14 @@ struct Frame<'b> {
 
 impl Socket {
     /// Upgrades a connection.
-    pub(super) async fn open(
-        mut socket: TcpStream,
-        authority: &str,
-        path: &str,
-        encoding: Encoding,
-    ) -> Result<Self, Error> {
+    pub(super) async fn open(mut socket: TcpStream, address: &Address) -> Result<Self, Error> {
+        let Address {
+            host,
+            port,
+            path,
+            encoding,
+            ..
+        } = address;
         let failed = |source| Error::Io {
             doing: "cannot upgrade to WebSocket",
             source,
@@ -48,7 +51,7 @@ impl Socket {
             Encoding::Protobuf => "centrifuge-protobuf",
         };
         let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
              Sec-WebSocket-Protocol: {subprotocol}\r\n\r\n"
         );
@@ -72,7 +75,7 @@ impl Socket {
         }
         Ok(Self {
             socket,
-            encoding,
+            encoding: *encoding,
             rest,
         })
     }
@@ -165,14 +168,15 @@ impl Socket {
             }
             Encoding::Protobuf => {
                 let mut rest = frame;
-                while let Some((length, head)) = varint(rest) {
-                    let end = (head + length).min(rest.len());
+                while let Ok(length) = decode_varint(&mut rest) {
+                    let length = usize::try_from(length).unwrap_or(usize::MAX);
+                    let (message, next) = rest.split_at(length.min(rest.len()));
                     if length == 0 {
                         self.now(&masked(2, &[0]));
                     } else {
-                        take(&rest[head..end]);
+                        take(message);
                     }
-                    rest = &rest[end..];
+                    rest = next;
                 }
             }
         }
@@ -226,18 +230,6 @@ fn frame(bytes: &[u8]) -> Option<Frame<'_>> {
     })
 }
 
-/// A number of seven bits a byte, and how many bytes it took.
-pub(super) fn varint(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut value = 0;
-    for (place, byte) in bytes.iter().take(5).enumerate() {
-        value |= usize::from(byte & 0x7f) << (7 * place);
-        if byte & 0x80 == 0 {
-            return Some((value, place + 1));
-        }
-    }
-    None
-}
-
 /// What a close frame says.
 fn reason(payload: &[u8]) -> String {
     match payload {
@@ -272,7 +264,5 @@ mod tests {
     #[test]
     fn a_length_beyond_reason_is_no_frame() {
         assert!(frame(&[0x82, 127, 255, 255, 255, 255, 255, 255, 255, 255, 1]).is_none());
-        assert_eq!(varint(&[0xac, 0x02, 9]), Some((300, 2)));
-        assert_eq!(varint(&[0xff; 9]), None);
     }
 }

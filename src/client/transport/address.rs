@@ -7,26 +7,26 @@ use crate::model::Encoding;
 
 /// Which transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scheme {
+pub(crate) enum Scheme {
     Grpc,
     WebSocket,
 }
 
 /// An address that can be connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::client) struct Address {
-    pub(super) scheme: Scheme,
-    pub(super) tls: bool,
+pub(crate) struct Address {
+    pub(crate) scheme: Scheme,
+    pub(crate) tls: bool,
     /// Name or number, IPv6 in brackets.
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) path: PathAndQuery,
-    pub(super) encoding: Encoding,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) path: PathAndQuery,
+    pub(crate) encoding: Encoding,
 }
 
 impl Address {
     /// Reads a URL; defaults of port and path are those of [`crate::client::Client::builder`].
-    pub(in crate::client) fn parse(url: &str, encoding: Encoding) -> Result<Self, BuildError> {
+    pub(crate) fn parse(url: &str, encoding: Encoding) -> Result<Self, BuildError> {
         let uri: Uri = url.parse().map_err(BuildError::Url)?;
         let (scheme, tls, default_port) = match uri.scheme_str() {
             Some("grpc") => (Scheme::Grpc, false, 8001),
@@ -59,12 +59,12 @@ impl Address {
     }
 
     /// The host as sockets and certificates want it.
-    pub(super) fn bare_host(&self) -> &str {
+    pub(crate) fn bare_host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
     /// Scheme, host and port as HTTP writes them.
-    pub(super) fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         let scheme = match (self.scheme, self.tls) {
             (Scheme::Grpc, false) => "http",
             (Scheme::Grpc, true) => "https",

@@ -14,8 +14,7 @@ pub(super) mod tests;
 mod tls;
 mod websocket;
 
-pub(super) use address::Address;
-use address::Scheme;
+pub(crate) use address::{Address, Scheme};
 pub(crate) use grpc::Opaque;
 pub(super) use tls::Authorities;
 

@@ -12,7 +12,7 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use super::entrance::Arrival;
+use super::entrance::{Arrival, OWN_NAMESPACE};
 use crate::transport::{drained, grpc};
 
 mod connection;
@@ -61,9 +61,10 @@ impl Metrics {
         )?;
         let http2_errors = IntCounterVec::new(
             Opts::new(
-                "centripetal_http2_errors_total",
+                "http2_errors_total",
                 "HTTP/2 connections ended for a fault of the peer.",
-            ),
+            )
+            .namespace(OWN_NAMESPACE),
             &["reason"],
         )?;
         registry.register(Box::new(requests.clone()))?;
@@ -73,7 +74,7 @@ impl Metrics {
                 "http_headers_too_large_total",
                 "Requests answered 431 for their headers.",
             )
-            .namespace("centripetal"),
+            .namespace(OWN_NAMESPACE),
         )?;
         registry.register(Box::new(too_large.clone()))?;
         Ok(Self {
