@@ -3,14 +3,15 @@
 //! No behaviour here. [`crate::policy`] is the standard answer; an embedder may bring another.
 //! Every question carries the [`Client`] it is about. A refusal is a [`Rejection`]: an error reply or a disconnect.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, pin::Pin, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::Stream;
 
 use crate::model::{
-    Channel, ChannelOptions, ClientError, ClientId, Now, Peer, Rejection, SubscribeOptions, UserId,
-    Version,
+    Channel, ChannelOptions, ClientError, ClientId, Disconnect, Now, Peer, Rejection,
+    SubscribeOptions, Tags, UserId, Version,
 };
 
 /// The connection a question is about.
@@ -26,9 +27,14 @@ pub struct Client {
     pub peer: Arc<Peer>,
     /// Connection meta from the token or the connect proxy; empty for none. Never sent to clients.
     pub meta: Bytes,
+    /// Emulated headers that [`ConnectAnswer::headers`] kept.
+    pub emulated: Headers,
     /// When the question is asked.
     pub now: Now,
 }
+
+/// Names and values, shared.
+pub type Headers = Arc<[(String, String)]>;
 
 /// The connect command, as the owner sees it.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +68,8 @@ pub struct ConnectAnswer {
     pub meta: Bytes,
     /// Custom data of the connect reply; empty for none.
     pub data: Bytes,
+    /// Emulated headers to keep for later questions ([`Client::emulated`]).
+    pub headers: Headers,
     /// Server-side subscriptions.
     pub channels: BTreeMap<Channel, SubscribeOptions>,
     /// The user's personal channel when only one connection of the user may live (`single_connection`):
@@ -86,6 +94,95 @@ pub struct SubscribeQuestion {
     pub recoverable: bool,
     /// The client asks for joins and leaves.
     pub join_leave: bool,
+}
+
+/// A permission to subscribe.
+#[derive(Debug, Default)]
+pub struct SubscribeAnswer {
+    /// Granted options.
+    pub options: SubscribeOptions,
+    /// A source of publications for this subscription alone, beside those of the channel.
+    pub feed: Option<Feed>,
+}
+
+impl From<SubscribeOptions> for SubscribeAnswer {
+    fn from(options: SubscribeOptions) -> Self {
+        Self {
+            options,
+            feed: None,
+        }
+    }
+}
+
+/// A stream of publications for one subscription of one connection. It is read only while the connection can write;
+/// dropping it ends it.
+pub struct Feed {
+    /// Publications in order. The end without an error is the wish of the source, an error is a failure on the way.
+    pub publications: Pin<Box<dyn Stream<Item = Result<Fed, FeedLost>> + Send>>,
+    /// Takes what the client publishes; without it the client cannot.
+    pub upstream: Option<Arc<dyn Upstream>>,
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").finish_non_exhaustive()
+    }
+}
+
+/// One publication of a [`Feed`].
+#[derive(Clone, Debug, Default)]
+pub struct Fed {
+    /// Payload.
+    pub data: Bytes,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A [`Feed`] broke; the client is told to subscribe again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream of publications broke")]
+pub struct FeedLost;
+
+/// The way from a client to the source of its [`Feed`].
+#[async_trait]
+pub trait Upstream: Send + Sync + fmt::Debug {
+    /// Hands a publication over. Waits as long as the source is slow, within a limit of its own.
+    async fn send(&self, data: Bytes) -> Result<(), Rejection>;
+}
+
+/// A permission to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishAnswer {
+    /// Into the channel.
+    Channel(Box<Publish>),
+    /// To the [`Feed`] of the client's subscription; 108 when it has none.
+    Upstream(Bytes),
+}
+
+/// What is published into a channel for a client.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Publish {
+    /// Payload.
+    pub data: Bytes,
+    /// Tags.
+    pub tags: Tags,
+    /// Do not keep it in history.
+    pub skip_history: bool,
+    /// Idempotency key; empty for none.
+    pub idempotency_key: String,
+    /// Version; 0 for none.
+    pub version: u64,
+    /// Epoch the version counts in.
+    pub version_epoch: String,
+}
+
+impl From<Bytes> for PublishAnswer {
+    fn from(data: Bytes) -> Self {
+        Self::Channel(Box::new(Publish {
+            data,
+            ..Publish::default()
+        }))
+    }
 }
 
 /// What a client wants to read of a channel.
@@ -143,7 +240,7 @@ pub trait Hooks: Send + Sync + 'static {
         &self,
         client: &Client,
         question: SubscribeQuestion,
-    ) -> Result<SubscribeOptions, Rejection>;
+    ) -> Result<SubscribeAnswer, Rejection>;
 
     /// May it publish these bytes? The answer is what is published (tokens.md 8.2).
     async fn publish(
@@ -152,7 +249,7 @@ pub trait Hooks: Send + Sync + 'static {
         channel: &Channel,
         subscribed: bool,
         data: Bytes,
-    ) -> Result<Bytes, Rejection>;
+    ) -> Result<PublishAnswer, Rejection>;
 
     /// May it read presence or history? (tokens.md 8.2)
     async fn read(
@@ -179,4 +276,20 @@ pub trait Hooks: Send + Sync + 'static {
         channel: &Channel,
         token: &str,
     ) -> Result<SubRefreshAnswer, Rejection>;
+
+    /// A connection that the server refreshes ([`ConnectAnswer::server_side_refresh`]) has expired: may it go on?
+    /// A refusal is a disconnect; an error counts as [`Disconnect::SERVER_ERROR`]. `channels` of the answer is not looked at.
+    async fn renew(&self, _client: &Client) -> Result<RefreshAnswer, Rejection> {
+        Err(Disconnect::EXPIRED.into())
+    }
+
+    /// A subscription that the server refreshes ([`SubscribeOptions::server_side_refresh`]) has expired: may it go on?
+    /// `None` ends it; so does a refusal, unless it is a disconnect. Its info is replaced when that of the answer is not empty.
+    async fn sub_renew(
+        &self,
+        _client: &Client,
+        _channel: &Channel,
+    ) -> Result<Option<SubRefreshAnswer>, Rejection> {
+        Ok(None)
+    }
 }

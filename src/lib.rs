@@ -75,8 +75,10 @@ pub mod model;
 pub mod node;
 pub mod policy;
 pub mod protocol;
+pub mod proxy;
 pub mod server;
 mod session;
+mod summary;
 pub mod telemetry;
 pub mod transport;
 
@@ -98,6 +100,14 @@ mod pb {
     )]
     pub mod client {
         tonic::include_proto!("proto");
+    }
+
+    #[allow(
+        dead_code,
+        reason = "calls that this edition never makes, and the server side, which applications have"
+    )]
+    pub mod proxy {
+        tonic::include_proto!("centrifugal.centrifugo.proxy");
     }
 }
 

@@ -14,7 +14,7 @@ use crate::transport::{
     self, Tasks,
     grpc::{self, Health},
 };
-use crate::{auth, config, policy};
+use crate::{auth, config, policy, proxy};
 
 mod drain;
 mod endpoints;
@@ -74,6 +74,9 @@ pub enum Error {
     /// A namespace breaks a rule.
     #[error(transparent)]
     Policy(#[from] policy::Error),
+    /// A proxy to the backend cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] proxy::BuildError),
     /// `client.user_id_http_header` is no header name.
     #[error("client.user_id_http_header is no header name")]
     UserHeader(#[from] ::http::header::InvalidHeaderName),

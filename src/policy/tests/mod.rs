@@ -139,6 +139,7 @@ fn client(user: &str) -> Client {
         version: Version::V2,
         peer: Arc::new(peer()),
         meta: Bytes::new(),
+        emulated: Arc::default(),
         now: now(),
     }
 }
@@ -244,7 +245,7 @@ async fn messages_and_calls_have_no_handler() {
     setup.policy.rpc.ping.enabled = true;
     let policy = setup.build();
     assert_eq!(call(&policy, "ping").await, Ok(Bytes::new()));
-    assert_eq!(call(&policy, "pin").await, Err("E108".to_owned()));
+    assert_eq!(call(&policy, "pin").await, Err("E104".to_owned()));
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ impl Built {
             self.auth.clone(),
             Options {
                 surface: Surface::Http,
-                bearer: own.http.bearer,
+                bearer: own.http.bearer && !self.policy.proxies().takes_authorization(),
                 required: false,
             },
         );
@@ -243,7 +243,7 @@ impl Built {
             self.auth.clone(),
             Options {
                 surface: Surface::Grpc,
-                bearer: true,
+                bearer: !self.policy.proxies().takes_authorization(),
                 required: own.grpc.require_credentials,
             },
         );

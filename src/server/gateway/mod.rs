@@ -24,10 +24,11 @@ use super::{
 use crate::{
     api,
     auth::{self, Authenticator},
-    config::Config,
+    config::{self, Config},
     engine::{self, memory::Memory},
     node::{self, Node},
     policy::{self, Policy},
+    proxy::Proxies,
     transport::{
         self, Origins, PeerRules, Tasks, TrustedProxies,
         grpc::{self, Health},
@@ -210,7 +211,9 @@ impl Built {
     ) -> Result<Self, Error> {
         let registry = Registry::new();
         let auth = Authenticator::new(&config.section("")?, &registry)?;
-        let policy = Arc::new(Policy::new(&config.section("")?, auth.clone())?);
+        let proxies = proxies(config, &auth, &registry)?;
+        let policy = Policy::new(&config.section("")?, auth.clone())?.with_proxies(proxies);
+        let policy = Arc::new(policy);
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (sender, events) = engine::event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
         let node = Node::start(node::Parts {
@@ -220,6 +223,7 @@ impl Built {
             events,
             registry: registry.clone(),
         })?;
+        let policy_kept = policy.proxies().kept();
         let (stopping, counted) = (CancellationToken::new(), node.clone());
         let limits =
             ConnectionLimits::new(config.section("client")?, &registry, NAMESPACE, move || {
@@ -247,7 +251,7 @@ impl Built {
             peers: Arc::new(PeerRules {
                 trusted,
                 user_header: user_header.map(str::parse).transpose()?,
-                kept: Vec::new(),
+                kept: policy_kept,
             }),
             entrances,
             tasks: Tasks::default(),
@@ -275,4 +279,16 @@ fn host_name() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?
         .trim()
         .to_owned())
+}
+
+/// The backends that are asked. Credentials of our own never go there.
+fn proxies(config: &Config, auth: &Authenticator, registry: &Registry) -> Result<Proxies, Error> {
+    let own: Vec<&str> = [auth::HEADER]
+        .into_iter()
+        .chain(auth::LEGACY_HEADERS)
+        .collect();
+    let excluded: &[&str] = if auth.reads_hmac() { &own } else { &[] };
+    let read = |option: &str| config::read_pem(option).ok();
+    let metrics = (registry, NAMESPACE);
+    Ok(Proxies::new(&config.section("")?, metrics, excluded, read)?)
 }
