@@ -220,27 +220,50 @@ pub struct SubRefreshAnswer {
 }
 
 /// The owner of a node. Methods are called from connection tasks, many at a time; they must be cancel safe.
+///
+/// A method that is not implemented asks [`Hooks::standard`], so that a program adds its own rules on top of the policy it was
+/// given. Without a standard owner such a question is refused.
 #[async_trait]
 pub trait Hooks: Send + Sync + 'static {
+    /// Who answers what this owner does not answer itself.
+    fn standard(&self) -> Option<&dyn Hooks> {
+        None
+    }
+
     /// Options of a channel.
     ///
     /// # Errors
     /// [`ClientError::UNKNOWN_CHANNEL`] when its namespace does not exist.
-    fn channel(&self, channel: &Channel) -> Result<Arc<ChannelOptions>, ClientError>;
+    fn channel(&self, channel: &Channel) -> Result<Arc<ChannelOptions>, ClientError> {
+        match self.standard() {
+            Some(standard) => standard.channel(channel),
+            None => Err(ClientError::UNKNOWN_CHANNEL),
+        }
+    }
 
     /// May this connection connect, and as whom? (tokens.md 1, 7.1)
     async fn connect(
         &self,
         client: &Client,
         question: ConnectQuestion,
-    ) -> Result<ConnectAnswer, Rejection>;
+    ) -> Result<ConnectAnswer, Rejection> {
+        match self.standard() {
+            Some(standard) => standard.connect(client, question).await,
+            None => Err(Disconnect::NOT_AVAILABLE.into()),
+        }
+    }
 
     /// May it subscribe, and with which options? (tokens.md 8.1)
     async fn subscribe(
         &self,
         client: &Client,
         question: SubscribeQuestion,
-    ) -> Result<SubscribeAnswer, Rejection>;
+    ) -> Result<SubscribeAnswer, Rejection> {
+        match self.standard() {
+            Some(standard) => standard.subscribe(client, question).await,
+            None => Err(ClientError::PERMISSION_DENIED.into()),
+        }
+    }
 
     /// May it publish these bytes? The answer is what is published (tokens.md 8.2).
     async fn publish(
@@ -249,7 +272,12 @@ pub trait Hooks: Send + Sync + 'static {
         channel: &Channel,
         subscribed: bool,
         data: Bytes,
-    ) -> Result<PublishAnswer, Rejection>;
+    ) -> Result<PublishAnswer, Rejection> {
+        match self.standard() {
+            Some(standard) => standard.publish(client, channel, subscribed, data).await,
+            None => Err(ClientError::PERMISSION_DENIED.into()),
+        }
+    }
 
     /// May it read presence or history? (tokens.md 8.2)
     async fn read(
@@ -258,16 +286,36 @@ pub trait Hooks: Send + Sync + 'static {
         channel: &Channel,
         subscribed: bool,
         what: Read,
-    ) -> Result<(), Rejection>;
+    ) -> Result<(), Rejection> {
+        match self.standard() {
+            Some(standard) => standard.read(client, channel, subscribed, what).await,
+            None => Err(ClientError::PERMISSION_DENIED.into()),
+        }
+    }
 
     /// Answers a remote call; 108 when there is no handler at all, 104 when the method is unknown.
-    async fn rpc(&self, client: &Client, method: &str, data: Bytes) -> Result<Bytes, Rejection>;
+    async fn rpc(&self, client: &Client, method: &str, data: Bytes) -> Result<Bytes, Rejection> {
+        match self.standard() {
+            Some(standard) => standard.rpc(client, method, data).await,
+            None => Err(ClientError::NOT_AVAILABLE.into()),
+        }
+    }
 
-    /// Takes a message that wants no answer; [`crate::model::Disconnect::NOT_AVAILABLE`] without a handler.
-    async fn message(&self, client: &Client, data: Bytes) -> Result<(), Rejection>;
+    /// Takes a message that wants no answer; [`Disconnect::NOT_AVAILABLE`] without a handler.
+    async fn message(&self, client: &Client, data: Bytes) -> Result<(), Rejection> {
+        match self.standard() {
+            Some(standard) => standard.message(client, data).await,
+            None => Err(Disconnect::NOT_AVAILABLE.into()),
+        }
+    }
 
     /// Checks a new connection token (tokens.md 7.2).
-    async fn refresh(&self, client: &Client, token: &str) -> Result<RefreshAnswer, Rejection>;
+    async fn refresh(&self, client: &Client, token: &str) -> Result<RefreshAnswer, Rejection> {
+        match self.standard() {
+            Some(standard) => standard.refresh(client, token).await,
+            None => Err(Disconnect::NOT_AVAILABLE.into()),
+        }
+    }
 
     /// Checks a new subscription token; the channel may be empty (client-protocol.md 4.11).
     async fn sub_refresh(
@@ -275,21 +323,32 @@ pub trait Hooks: Send + Sync + 'static {
         client: &Client,
         channel: &Channel,
         token: &str,
-    ) -> Result<SubRefreshAnswer, Rejection>;
+    ) -> Result<SubRefreshAnswer, Rejection> {
+        match self.standard() {
+            Some(standard) => standard.sub_refresh(client, channel, token).await,
+            None => Err(Disconnect::NOT_AVAILABLE.into()),
+        }
+    }
 
     /// A connection that the server refreshes ([`ConnectAnswer::server_side_refresh`]) has expired: may it go on?
     /// A refusal is a disconnect; an error counts as [`Disconnect::SERVER_ERROR`]. `channels` of the answer is not looked at.
-    async fn renew(&self, _client: &Client) -> Result<RefreshAnswer, Rejection> {
-        Err(Disconnect::EXPIRED.into())
+    async fn renew(&self, client: &Client) -> Result<RefreshAnswer, Rejection> {
+        match self.standard() {
+            Some(standard) => standard.renew(client).await,
+            None => Err(Disconnect::EXPIRED.into()),
+        }
     }
 
     /// A subscription that the server refreshes ([`SubscribeOptions::server_side_refresh`]) has expired: may it go on?
     /// `None` ends it; so does a refusal, unless it is a disconnect. Its info is replaced when that of the answer is not empty.
     async fn sub_renew(
         &self,
-        _client: &Client,
-        _channel: &Channel,
+        client: &Client,
+        channel: &Channel,
     ) -> Result<Option<SubRefreshAnswer>, Rejection> {
-        Ok(None)
+        match self.standard() {
+            Some(standard) => standard.sub_renew(client, channel).await,
+            None => Ok(None),
+        }
     }
 }

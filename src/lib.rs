@@ -11,7 +11,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::from_value(serde_json::json!({"client": {"insecure": true}}))?;
 //! config.refuse_missing()?;
-//! let gateway = Gateway::build(&config, None).await?;
+//! let gateway = Gateway::build(&config).await?;
 //! let node = gateway.node().clone();
 //! node.publish(&Channel::from("news"), Publish { data: r#"{"text":"hello"}"#.into(), ..Publish::default() }).await?;
 //! gateway.run(&Stop::default()).await;
@@ -116,3 +116,9 @@ mod pb {
 #[doc = include_str!("../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The code of `docs/embed.md`, compiled likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/embed.md")]
+#[derive(Debug)]
+pub struct Embedding;

@@ -32,7 +32,7 @@ pub mod tls;
 pub use drain::{Config as ShutdownConfig, Outcome, Steps};
 pub use endpoints::{Endpoint, health, init, metrics, readiness};
 pub use entrance::{Entrance, Metrics as EntranceMetrics};
-pub use gateway::{Gateway, Reload};
+pub use gateway::{Builder, Gateway, Reload};
 pub use listener::BindError;
 pub use process::run;
 pub use signals::{Stop, watch};

@@ -3,17 +3,21 @@
 //! [`Gateway::build`] is a list of constructions in the order of dependence and opens the listeners last; nothing is
 //! served before [`Gateway::run`].
 
+mod builder;
 mod entrances;
 mod listeners;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use axum::Router;
 use prometheus::Registry;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use self::entrances::Entrances;
+pub use self::builder::Builder;
+use self::{
+    builder::{Additions, Wrap},
+    entrances::Entrances,
+};
 use super::{
     EntranceMetrics, Error, Outcome, Parts, Server, ShutdownConfig, Steps, Stop,
     endpoints::Endpoint,
@@ -129,24 +133,35 @@ struct Instrument {
 }
 
 impl Gateway {
-    /// Builds everything and opens the listeners. `page` is served under the root of the external listener.
+    /// Builds everything and opens the listeners.
     ///
     /// # Errors
     /// Whatever is wrong with the configuration, or a port that is taken.
-    pub async fn build(config: &Config, page: Option<Router>) -> Result<Self, Error> {
+    pub async fn build(config: &Config) -> Result<Self, Error> {
+        Self::builder(config).build().await
+    }
+
+    /// The same, with additions of the program that embeds it.
+    #[must_use]
+    pub fn builder(config: &Config) -> Builder<'_> {
+        Builder::new(config)
+    }
+
+    async fn with(config: &Config, additions: Additions) -> Result<Self, Error> {
         config.refuse_missing()?;
         let own: OwnConfig = config.section("centripetal")?;
         let client: transport::ClientConfig = config.section("client")?;
         let Instrument {
             instrument_http_handlers: counting,
         } = config.section("prometheus")?;
-        let built = Built::new(config, &own, &client)?;
+        let Additions { hooks, front } = additions;
+        let built = Built::new(config, &own, &client, hooks)?;
         built.warn_of_plain_listeners(config, &own)?;
         built.entrances.warn_of_operators(config);
         let health = Health::serving().await;
         let parts = Parts {
-            http: built.http_listeners(config, &own, &client, (&health, page))?,
-            grpc: built.grpc_listeners(config, &own, &health)?,
+            http: built.http_listeners(config, &own, &client, (&health, &front))?,
+            grpc: built.grpc_listeners(config, &own, (&health, &front))?,
             grpc_config: &own.grpc,
             client: &client,
             health: health.clone(),
@@ -208,6 +223,7 @@ impl Built {
         config: &Config,
         own: &OwnConfig,
         client: &transport::ClientConfig,
+        hooks: Option<Wrap>,
     ) -> Result<Self, Error> {
         let registry = Registry::new();
         let auth = Authenticator::new(&config.section("")?, &registry)?;
@@ -218,7 +234,10 @@ impl Built {
         let (sender, events) = engine::event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
         let node = Node::start(node::Parts {
             config: node_config(config)?,
-            hooks: policy.clone(),
+            hooks: match hooks {
+                Some(wrap) => wrap(policy.clone()),
+                None => policy.clone(),
+            },
             engine: Memory::new(sender).into_engine(),
             events,
             registry: registry.clone(),
