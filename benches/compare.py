@@ -46,7 +46,8 @@ class Server:
     def __init__(self, kind, folder):
         http, grpc, api = free_ports(3)
         self.socket = f"ws://127.0.0.1:{http}/connection/websocket"
-        self.api = f"http://127.0.0.1:{http}/api"
+        self.site = f"http://127.0.0.1:{http}"
+        self.api = f"{self.site}/api"
         self.stream, self.grpc_api = f"grpc://127.0.0.1:{grpc}", f"grpc://127.0.0.1:{api}"
         self.kind = kind
         config = {
@@ -55,6 +56,7 @@ class Server:
             "http_api": {"insecure": True},
             "grpc_api": {"enabled": True, "address": "127.0.0.1", "port": api},
             "health": {"enabled": True},
+            "prometheus": {"enabled": True},
             "log": {"level": "error"},
             "channel": {"without_namespace": {"history_size": 1000, "history_ttl": "300s", "force_recovery": True}},
         }
