@@ -5,7 +5,10 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::{Code, Request, Response, Status, Streaming, metadata::KeyAndValueRef};
+use tonic::{
+    Code, Request, Response, Status, Streaming, codec::CompressionEncoding,
+    metadata::KeyAndValueRef,
+};
 
 use crate::{
     pb::{
@@ -20,7 +23,7 @@ type Messages =
 
 /// The service.
 pub(crate) fn service(chat: Arc<Chat>) -> CentrifugoProxyServer<Service> {
-    CentrifugoProxyServer::new(Service(chat))
+    CentrifugoProxyServer::new(Service(chat)).accept_compressed(CompressionEncoding::Gzip)
 }
 
 /// Translates.

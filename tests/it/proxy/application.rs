@@ -237,7 +237,7 @@ async fn refusals_reach_the_client(way: Way) {
 async fn binary_payloads_travel_as_base64(way: Way) {
     let backend = Backend::start().await;
     let mut settings = backend.settings(way);
-    let mut client = {
+    {
         let plain = server(settings.clone()).await;
         let mut client = Transport::Protobuf.user(&plain, "ann").await;
         let told = rpc(&mut client, "whoami", Value::Null).await;
@@ -250,12 +250,12 @@ async fn binary_payloads_travel_as_base64(way: Way) {
             Way::Http => assert_eq!(reply["error"]["code"], 100, "{reply}"),
             Way::Grpc => assert_eq!(reply["rpc"]["data"], json!({HEX: "00ff"})),
         }
-        on_all_proxies(&mut settings, |proxy| {
-            proxy["binary_encoding"] = json!(true)
-        });
-        let binary = server(settings).await;
-        Transport::Protobuf.user(&binary, "ann").await
-    };
+    }
+    on_all_proxies(&mut settings, |proxy| {
+        proxy["binary_encoding"] = json!(true)
+    });
+    let binary = server(settings).await;
+    let mut client = Transport::Protobuf.user(&binary, "ann").await;
     let told = rpc(&mut client, "echo", json!({HEX: "00ff"})).await;
     assert_eq!(told, json!({HEX: "00ff"}));
 }

@@ -53,7 +53,7 @@ async fn a_backend_that_says_nothing_is_given_up(way: Way) {
     });
     let server = server(settings).await;
     let mut client = Transport::Json.open(&server).await;
-    let failed = failures(&server, "connect", "").await;
+    let failed = failures(&server, "connect", "timeout").await;
     let reply = client.call(json!({"connect": {}})).await;
     assert_eq!(reply["error"]["code"], 100);
     assert_eq!(reply["error"]["temporary"], true);
