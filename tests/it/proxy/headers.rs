@@ -2,10 +2,17 @@
 
 use serde_json::{Value, json};
 
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
 use super::{Backend, Way, introduced, on_all_proxies, on_both_ways, rpc};
 use crate::{
     harness::{Client, Transport, server},
-    support::Server,
+    support::{Certificates, Server},
 };
 
 on_both_ways!(
@@ -14,6 +21,7 @@ on_both_ways!(
     metadata_of_streams_is_passed_on,
     constant_headers_go_first,
     credentials_of_the_gateway_stay_here,
+    the_way_to_the_backend_may_be_encrypted,
 );
 
 /// A connection of a user with headers or metadata, and emulated headers.
@@ -155,4 +163,70 @@ async fn credentials_of_the_gateway_stay_here(way: Way) {
         .connect(json!({"data": {"name": "ann"}, "headers": headers}))
         .await;
     assert_eq!(seen(&mut client, "x-ok").await, "o");
+}
+
+/// Takes TLS off in front of a backend.
+async fn terminate(listener: TcpListener, acceptor: TlsAcceptor, backend: String) {
+    let mut running = JoinSet::new();
+    while let Ok((socket, _)) = listener.accept().await {
+        let (acceptor, backend) = (acceptor.clone(), backend.clone());
+        running.spawn(async move {
+            if let (Ok(mut from), Ok(mut to)) = (
+                acceptor.accept(socket).await,
+                TcpStream::connect(backend).await,
+            ) {
+                drop(copy_bidirectional(&mut from, &mut to).await);
+            }
+        });
+    }
+}
+
+async fn the_way_to_the_backend_may_be_encrypted(way: Way) {
+    let backend = Backend::start().await;
+    let certificates = Certificates::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut front = JoinSet::new();
+    // HTTP/2 is used where the backend offers it.
+    let acceptor = certificates.acceptor(b"h2");
+    front.spawn(terminate(listener, acceptor, backend.http.clone()));
+    let mut settings = backend.settings(way);
+    let tls = json!({
+        "enabled": true,
+        "server_ca_pem": certificates.path("ca.pem"),
+        "cert_pem": certificates.path("client.pem"),
+        "key_pem": certificates.path("client.key"),
+        "server_name": "localhost",
+    });
+    let mut anonymous = tls.clone();
+    anonymous["cert_pem"] = json!("");
+    anonymous["key_pem"] = json!("");
+    let mut other = tls.clone();
+    other["server_name"] = json!("elsewhere.example");
+    let proxies = [("good", tls), ("anonymous", anonymous), ("other", other)];
+    let endpoint = match way {
+        Way::Http => format!("https://127.0.0.1:{port}/rpc"),
+        Way::Grpc => format!("grpc://127.0.0.1:{port}"),
+    };
+    settings["proxies"] = proxies
+        .iter()
+        .map(|(name, tls)| {
+            let tls = json!({"tls": tls});
+            json!({"name": name, "endpoint": endpoint, "timeout": "10s", "http": tls, "grpc": tls})
+        })
+        .collect();
+    settings["rpc"]["namespaces"] = proxies
+        .iter()
+        .map(|(name, _)| json!({"name": name, "proxy_enabled": true, "proxy_name": name}))
+        .collect();
+    settings["rpc"]["namespaces"][0]["name"] = json!("chat");
+    let server = server(settings).await;
+    let mut client = Transport::Json.user(&server, "ann").await;
+    let numbers = json!({"a": 1, "b": 2});
+    let sum = rpc(&mut client, "chat:add", numbers).await;
+    assert_eq!(sum, json!({"sum": 3}));
+    for namespace in ["anonymous", "other"] {
+        let request = json!({"rpc": {"method": format!("{namespace}:add"), "data": {}}});
+        assert_eq!(client.refused(request).await, 100, "{namespace}");
+    }
 }
