@@ -52,6 +52,7 @@
 //! | [`hooks`] | the questions a node asks its owner | [`hooks::Hooks`] |
 //! | [`node`] | where these meet | [`node::Node`], [`node::Link`] |
 //! | [`auth`], [`policy`] | the standard answers: tokens, namespaces, permissions | [`policy::Policy`] |
+//! | [`proxy`] | whom the standard answers ask: your backend, over HTTP and gRPC | [`proxy::Proxies`] |
 //! | [`transport`] | gRPC and WebSocket as adapters | [`transport::grpc::Communicate`], [`transport::websocket::Endpoint`] |
 //! | [`api`] | the server API as an adapter | [`api::Api`] |
 //! | [`config`], [`telemetry`] | options, logs | [`config::Config`] |

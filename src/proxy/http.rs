@@ -61,6 +61,8 @@ impl Http {
             None => builder,
         };
         let client = Client::builder(TokioExecutor::new())
+            // Some backends look for names as browsers used to write them.
+            .http1_title_case_headers(true)
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIME)
             .pool_max_idle_per_host(IDLE_CONNECTIONS)

@@ -5,7 +5,9 @@
 //! wrong is a [`Failure`], counted and logged here.
 
 mod answer;
+mod backend;
 mod config;
+mod error;
 mod forward;
 mod gate;
 mod grpc;
@@ -18,297 +20,30 @@ mod tls;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use ::http::HeaderName;
 use prometheus::Registry;
-use tokio::time::{Instant, timeout};
 
 use self::{
-    config::{DEFAULT, LimitsConfig, Place, ProxyConfig},
-    forward::Forwarding,
-    gate::Gate,
-    metrics::{InFlight, Metrics, Series},
-    question::Carriage,
+    backend::{Parts, check},
+    config::{DEFAULT, Place},
+    metrics::Metrics,
 };
-use crate::hooks::Feed;
 
 pub(crate) use answer::{
     Answer, BadBase64, ConnectResult, Granted, PublishResult, RefreshResult, RpcResult,
     SubRefreshResult,
 };
+pub(crate) use backend::Backend;
 pub use config::Config;
+pub(crate) use error::Failure;
+pub use error::{BuildError, Error, Unusable};
 pub(crate) use question::{Introduction, Kind, Question};
 pub use tls::TlsError;
 
 /// Reads a PEM option in any of its forms (config.md 4).
 pub type ReadPem = fn(&str) -> Option<String>;
-
-/// Why proxies cannot be made. Every one of these stops the start.
-#[derive(Debug, thiserror::Error)]
-#[error("in {place}: {why}")]
-pub struct Unusable {
-    place: String,
-    why: Error,
-}
-
-/// What is wrong with one proxy.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// No address.
-    #[error("endpoint not set")]
-    NoEndpoint,
-    /// Not an address.
-    #[error("endpoint is not an address")]
-    Address,
-    /// The time limit is zero.
-    #[error("timeout not set")]
-    NoTimeout,
-    /// No header can be called so.
-    #[error("{0:?} cannot be the name of a header")]
-    Name(String),
-    /// A constant header has a value that cannot be sent; it is not shown.
-    #[error("the value of header {0:?} cannot be sent")]
-    Value(String),
-    /// TLS options.
-    #[error("tls: {0}")]
-    Tls(#[from] TlsError),
-}
-
-/// Why proxies are not there.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// The options of one.
-    #[error(transparent)]
-    Unusable(#[from] Unusable),
-    /// A metric is registered already.
-    #[error(transparent)]
-    Metrics(#[from] prometheus::Error),
-}
-
-/// The backend did not answer as it should (proxy.md 7). The client learns nothing of it but error 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Failure {
-    /// All places are taken, and all places to wait as well, or the turn did not come in time.
-    #[error("too many questions at a time, see centripetal.proxy.concurrency")]
-    Busy,
-    /// No answer in time.
-    #[error("no answer within the timeout")]
-    Timeout,
-    /// No connection.
-    #[error("the backend cannot be reached")]
-    Connect,
-    /// The connection broke before the answer was complete.
-    #[error("the connection to the backend broke")]
-    Broken,
-    /// An HTTP status other than 200.
-    #[error("the backend answered with HTTP status {0}")]
-    Status(u16),
-    /// A gRPC status other than OK.
-    #[error("the backend answered with gRPC status {0}")]
-    Grpc(i32),
-    /// The answer is longer than allowed.
-    #[error("the answer is larger than centripetal.proxy.max_response_size")]
-    TooLarge,
-    /// The answer cannot be understood.
-    #[error("the answer cannot be decoded")]
-    Decode,
-    /// The question cannot be written: a payload is not JSON.
-    #[error("a payload is not JSON; use binary_encoding")]
-    Encode,
-}
-
-impl Failure {
-    /// Label values.
-    const REASONS: [&'static str; 9] = [
-        "busy",
-        "timeout",
-        "connect",
-        "broken",
-        "status",
-        "grpc_status",
-        "too_large",
-        "decode",
-        "encode",
-    ];
-
-    const fn index(self) -> usize {
-        match self {
-            Self::Busy => 0,
-            Self::Timeout => 1,
-            Self::Connect => 2,
-            Self::Broken => 3,
-            Self::Status(_) => 4,
-            Self::Grpc(_) => 5,
-            Self::TooLarge => 6,
-            Self::Decode => 7,
-            Self::Encode => 8,
-        }
-    }
-}
-
-/// Something a backend can be asked for one answer.
-pub(crate) trait Answers: json::Fields + grpc::Unary + Send {}
-
-impl<T: json::Fields + grpc::Unary + Send> Answers for T {}
-
-/// The way to one backend.
-#[derive(Debug)]
-enum Way {
-    Http(http::Http),
-    Grpc(grpc::Grpc),
-}
-
-/// One backend with its options, shared by all questions that go there.
-#[derive(Debug)]
-pub(crate) struct Backend {
-    way: Way,
-    forwarding: Forwarding,
-    carriage: Carriage,
-    timeout: Duration,
-    gate: Gate,
-    series: [Option<Series>; Kind::ALL.len()],
-}
-
-impl Backend {
-    fn new(place: Place<'_>, kinds: &[Kind], parts: &Parts<'_>) -> Result<Self, Unusable> {
-        Self::build(place.proxy, place.name, kinds, parts).map_err(|why| Unusable {
-            place: place.key.to_owned(),
-            why,
-        })
-    }
-
-    fn build(
-        config: &ProxyConfig,
-        name: &str,
-        kinds: &[Kind],
-        parts: &Parts<'_>,
-    ) -> Result<Self, Error> {
-        check(config, parts.read)?;
-        let over_http = is_http(&config.endpoint);
-        let way = if over_http {
-            Way::Http(http::Http::new(
-                config,
-                parts.limits.max_response_size,
-                parts.read,
-            )?)
-        } else {
-            Way::Grpc(grpc::Grpc::new(config, &parts.limits, parts.read)?)
-        };
-        let protocol = if over_http { "http" } else { "grpc" };
-        let mut series = [const { None }; Kind::ALL.len()];
-        for kind in kinds {
-            series[kind.index()] = Some(parts.metrics.series([protocol, kind.name(), name]));
-        }
-        Ok(Self {
-            way,
-            forwarding: Forwarding::new(config, !over_http, parts.excluded)?,
-            carriage: Carriage {
-                binary: config.binary_encoding,
-                meta: config.include_connection_meta,
-            },
-            timeout: config.timeout,
-            gate: Gate::new(&parts.limits),
-            series,
-        })
-    }
-
-    /// Asks. Refusals of the backend are answers.
-    ///
-    /// # Errors
-    /// The failure, which is counted and logged.
-    pub(crate) async fn ask<T: Answers>(
-        &self,
-        kind: Kind,
-        question: &Question<'_>,
-    ) -> Result<Answer<T>, Failure> {
-        let asked = self.counted(kind, async {
-            let headers = self
-                .forwarding
-                .headers(&question.client.peer, question.emulated);
-            match &self.way {
-                Way::Http(http) => {
-                    let body = json::question(kind, question, self.carriage)?;
-                    http.ask(body, headers).await
-                }
-                Way::Grpc(grpc) => {
-                    let request = T::request(question, self.carriage);
-                    grpc.ask(request, headers, self.timeout).await
-                }
-            }
-        });
-        asked
-            .await
-            .inspect_err(|failure| log(kind, question, *failure))
-    }
-
-    /// Opens a stream that feeds a subscription.
-    ///
-    /// # Errors
-    /// The failure, which is counted and logged.
-    pub(crate) async fn open(
-        &self,
-        question: &Question<'_>,
-        bidirectional: bool,
-    ) -> Result<(Answer<Granted>, Feed), Failure> {
-        let kind = Kind::SubscribeStream;
-        let opened = self.counted(kind, async {
-            let headers = self
-                .forwarding
-                .headers(&question.client.peer, question.emulated);
-            let Way::Grpc(grpc) = &self.way else {
-                return Err(Failure::Connect);
-            };
-            grpc.open(
-                question,
-                self.carriage,
-                headers,
-                (bidirectional, self.timeout),
-            )
-            .await
-        });
-        opened
-            .await
-            .inspect_err(|failure| log(kind, question, *failure))
-    }
-
-    /// Waits for a turn and runs a call within the time limit; counts both.
-    async fn counted<T>(
-        &self,
-        kind: Kind,
-        call: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Failure> {
-        let Some(series) = &self.series[kind.index()] else {
-            return Err(Failure::Connect);
-        };
-        let outcome = async {
-            let _turn = self.gate.enter(&series.waiting).await?;
-            let _running = InFlight::new(&series.inflight);
-            let started = Instant::now();
-            let outcome = timeout(self.timeout, call).await;
-            series.took(started.elapsed());
-            outcome.unwrap_or(Err(Failure::Timeout))
-        };
-        outcome.await.inspect_err(|failure| series.failed(failure))
-    }
-}
-
-fn log(kind: Kind, question: &Question<'_>, error: Failure) {
-    let client = &question.client.id;
-    let channel = (!question.channel.is_empty()).then_some(question.channel);
-    tracing::error!(%error, %client, channel, "error proxying {}", kind.name());
-}
-
-/// What every backend is made with.
-struct Parts<'a> {
-    limits: LimitsConfig,
-    metrics: &'a Metrics,
-    excluded: &'a [&'a str],
-    read: ReadPem,
-}
 
 /// All proxies of a configuration. Which namespace uses which may change; what they are does not.
 #[derive(Debug, Default)]
@@ -458,26 +193,4 @@ impl Proxies {
             .as_ref()
             .is_some_and(|backend| backend.forwarding.forwards("authorization"))
     }
-}
-
-/// Everything that can be checked without connecting.
-fn check(config: &ProxyConfig, read: ReadPem) -> Result<(), Error> {
-    if config.endpoint.is_empty() {
-        return Err(Error::NoEndpoint);
-    }
-    if config.timeout.is_zero() {
-        return Err(Error::NoTimeout);
-    }
-    let over_http = is_http(&config.endpoint);
-    Forwarding::new(config, !over_http, &[])?;
-    if over_http {
-        http::check(config, read)
-    } else {
-        grpc::check(config, read)
-    }
-}
-
-/// The scheme decides the way.
-fn is_http(endpoint: &str) -> bool {
-    endpoint.starts_with("http://") || endpoint.starts_with("https://")
 }

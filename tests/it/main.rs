@@ -41,6 +41,8 @@ mod nginx;
 #[cfg(test)]
 mod presence;
 #[cfg(test)]
+mod proxy;
+#[cfg(test)]
 mod publish;
 #[cfg(test)]
 mod recovery;

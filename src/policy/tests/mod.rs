@@ -198,7 +198,7 @@ impl Policy {
         let answer = self.subscribe(client, subscribe(channel, token)).await;
         answer.map_or_else(
             |rejection| code(&rejection),
-            |options| format!("source {}", options.source as u8),
+            |answer| format!("source {}", answer.options.source as u8),
         )
     }
 }
