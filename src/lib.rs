@@ -99,6 +99,10 @@ mod pb {
     pub mod client {
         tonic::include_proto!("proto");
     }
+
+    pub mod control {
+        tonic::include_proto!("control");
+    }
 }
 
 /// The Rust code of the README, compiled with the documentation tests.

@@ -26,6 +26,7 @@ use crate::{
     auth::{self, Authenticator},
     config::Config,
     engine::{self, memory::Memory},
+    model::NodeId,
     node::{self, Node},
     policy::{self, Policy},
     transport::{
@@ -213,7 +214,9 @@ impl Built {
         let policy = Arc::new(Policy::new(&config.section("")?, auth.clone())?);
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (sender, events) = engine::event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
+        let id = NodeId::from(uuid::Uuid::new_v4().to_string());
         let node = Node::start(node::Parts {
+            id,
             config: node_config(config)?,
             hooks: policy.clone(),
             engine: Memory::new(sender).into_engine(),
