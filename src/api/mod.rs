@@ -27,11 +27,9 @@ mod key;
 mod legacy;
 mod method;
 mod metrics;
-mod pattern;
 mod publish;
 pub mod request;
 pub mod result;
-mod summary;
 
 pub use error::{Error, Failure};
 pub use grpc::GrpcConfig;
@@ -179,6 +177,7 @@ fn refused(method: Method, channel: &Channel, error: &node::Error) -> Error {
             let cause = cause.as_ref().map(tracing::field::display);
             tracing::error!(error = cause, %channel, "error in {}", method.name());
         }
+        node::Error::Pattern(error) => tracing::error!(%error, "error in {}", method.name()),
         node::Error::NotAvailable => {
             tracing::warn!(%channel, "{} is not enabled for channel", method.name());
         }

@@ -21,6 +21,11 @@ pub(crate) fn decode_pattern(data: Bytes) -> Option<String> {
     Some(request.pattern)
 }
 
+/// True for a well-formed frame of an emulated session.
+pub(crate) fn is_emulation(data: Bytes) -> bool {
+    pb::EmulationRequest::decode(data).is_ok()
+}
+
 /// The answer to the survey `channels`: subscribers by channel.
 pub(crate) fn encode_channels(channels: BTreeMap<Channel, u32>) -> Bytes {
     let channels = channels
@@ -70,5 +75,10 @@ mod tests {
     fn malformed_data_is_refused() {
         assert_eq!(decode_pattern(Bytes::from_static(b"\xff")), None);
         assert_eq!(decode_channels(Bytes::from_static(b"\x0a\x7f")), None);
+        assert!(!is_emulation(Bytes::from_static(b"\xff")));
+        // As recorded.
+        assert!(is_emulation(Bytes::from_static(
+            b"\x12\x06nosuch\x1a\x04\"{}\""
+        )));
     }
 }
