@@ -17,5 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build_transport(false)
         .bytes(".")
         .compile_fds(descriptors)?;
+    // Between nodes; neither served nor reflected.
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(protox::compile(["proto/control.proto"], ["proto"])?)?;
     Ok(())
 }

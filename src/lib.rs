@@ -110,6 +110,10 @@ mod pb {
     pub mod proxy {
         tonic::include_proto!("centrifugal.centrifugo.proxy");
     }
+
+    pub mod control {
+        tonic::include_proto!("control");
+    }
 }
 
 /// The Rust code of the README, compiled with the documentation tests.

@@ -16,8 +16,8 @@ use centripetal::{
     config::Config,
     engine::{self, memory::Memory},
     model::{
-        Channel, ClientId, ClientInfo, Disconnect, Encoding, Epoch, Peer, Publication, UserId,
-        Version,
+        Channel, ClientId, ClientInfo, Disconnect, Encoding, Epoch, NodeId, Peer, Publication,
+        UserId, Version,
     },
     node::{Close, Inbound, Link, LinkTraits, Node, Parts, Publish},
     policy::Policy,
@@ -217,6 +217,7 @@ impl Bench {
         let policy = Policy::new(&config.section("").unwrap(), auth).unwrap();
         let (sender, events) = engine::event_channel(1, 4096, Duration::from_secs(5));
         let node = Node::start(Parts {
+            id: NodeId::from("bench"),
             config: config.section("").unwrap(),
             hooks: Arc::new(policy),
             engine: Memory::new(sender).into_engine(),

@@ -63,7 +63,7 @@ impl From<&node::Error> for Error {
             node::Error::BadRequest => Self::BadRequest,
             node::Error::NotAvailable => Self::NotAvailable,
             node::Error::UnrecoverablePosition => Self::UnrecoverablePosition,
-            node::Error::Internal(_) => Self::Internal,
+            node::Error::Internal(_) | node::Error::Pattern(_) => Self::Internal,
         }
     }
 }

@@ -27,7 +27,6 @@ mod key;
 mod legacy;
 mod method;
 mod metrics;
-mod pattern;
 mod publish;
 pub mod request;
 pub mod result;
@@ -178,6 +177,7 @@ fn refused(method: Method, channel: &Channel, error: &node::Error) -> Error {
             let cause = cause.as_ref().map(tracing::field::display);
             tracing::error!(error = cause, %channel, "error in {}", method.name());
         }
+        node::Error::Pattern(error) => tracing::error!(%error, "error in {}", method.name()),
         node::Error::NotAvailable => {
             tracing::warn!(%channel, "{} is not enabled for channel", method.name());
         }
@@ -193,6 +193,7 @@ fn target(user: String, client: String, session: String) -> Target {
         user: UserId::from(user),
         client: (!client.is_empty()).then(|| ClientId::from(client)),
         session: (!session.is_empty()).then_some(session),
+        ..Target::default()
     }
 }
 

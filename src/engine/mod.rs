@@ -9,14 +9,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::model::{
-    Channel, ChannelEvent, ClientId, ClientInfo, Control as ControlCommand, Epoch, Publication,
-    StreamPosition,
+    Channel, ChannelEvent, ClientId, ClientInfo, Control as ControlCommand, Epoch, NodeId,
+    Publication, StreamPosition,
 };
 
 #[cfg(test)]
 pub(crate) mod contract;
 mod events;
 pub mod memory;
+pub mod wire;
 
 pub use events::{EventReceiver, EventSender, Slot, channel as event_channel};
 
@@ -154,8 +155,8 @@ pub struct History {
 pub enum Event {
     /// Something happened in a channel.
     Channel(Channel, ChannelEvent),
-    /// Another node asks for an action on connections.
-    Control(ControlCommand),
+    /// Another node says something.
+    Control(NodeId, Box<ControlCommand>),
 }
 
 /// Orders, keeps and spreads publications.
@@ -213,11 +214,12 @@ pub trait Presence: Send + Sync + 'static {
     async fn stats(&self, channel: &Channel) -> Result<PresenceStats, Error>;
 }
 
-/// Carries actions to the other nodes. The sending node carries out its own commands itself.
+/// Carries commands to the other nodes, at most once. A node's own commands never come back to it, and what other nodes
+/// send becomes an [`Event`] in the queue of [`ControlCommand::order_key`].
 #[async_trait]
 pub trait Control: Send + Sync + 'static {
-    /// Sends a command to all other nodes.
-    async fn send(&self, command: &ControlCommand) -> Result<(), Error>;
+    /// Sends a command to one node, or to all others.
+    async fn send(&self, to: Option<&NodeId>, command: &ControlCommand) -> Result<(), Error>;
 }
 
 /// The three halves of an engine together, as a node holds them.

@@ -22,15 +22,7 @@ pub(super) async fn pump(shared: Arc<Shared>, mut events: EventReceiver) {
 fn handle(shared: &Shared, event: Event) {
     match event {
         Event::Channel(channel, event) => fan_out(shared, &Arc::new(Broadcast { channel, event })),
-        Event::Control(command) => {
-            shared
-                .metrics
-                .broker
-                .received
-                .with_label_values(&["control", ""])
-                .inc();
-            shared.carry_out(&command);
-        }
+        Event::Control(from, message) => shared.told(from, *message),
     }
 }
 

@@ -1,14 +1,23 @@
 //! What a node counts, under the names of metrics.md 4 to 6.
 
+use std::time::Duration;
+
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
+use crate::summary::SummaryVec;
+
 /// Borders of short durations, seconds (metrics.md 3, set NS).
 const NS: [f64; 18] = [
     0.000_001, 0.000_005, 0.000_01, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.01,
     0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
+
+/// Borders of longer durations, seconds (metrics.md 3, set MS).
+const MS: [f64; 12] = [
+    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
 /// Counters of a node.
@@ -22,6 +31,10 @@ pub(super) struct Metrics {
     pub(super) wire: Wire,
     /// Internal operations.
     actions: IntCounterVec,
+    /// Messages of other nodes that were not taken, by reason.
+    control_dropped: IntCounterVec,
+    /// How long surveys take, by question.
+    surveys: (HistogramVec, SummaryVec),
     gauges: Gauges,
 }
 
@@ -88,6 +101,8 @@ pub(super) struct Numbers {
     pub(super) users: usize,
     pub(super) subscriptions: u64,
     pub(super) channels: usize,
+    /// Known in the cluster, this one counted.
+    pub(super) nodes: usize,
 }
 
 /// Registers metrics under one prefix.
@@ -157,6 +172,12 @@ impl Metrics {
             clients: Clients::new(&of, &own)?,
             wire: Wire::new(&of)?,
             actions: of.counters("node_action_count", "internal operations", &actions)?,
+            control_dropped: own.counters(
+                "control_dropped_total",
+                "messages of other nodes that were not taken",
+                &["reason"],
+            )?,
+            surveys: surveys(&of)?,
             gauges: Gauges::new(&of)?,
         })
     }
@@ -168,15 +189,42 @@ impl Metrics {
         gauges.clients.set(int(numbers.clients));
         gauges.users.set(int(numbers.users));
         gauges.channels.set(int(numbers.channels));
+        gauges.nodes.set(int(numbers.nodes));
         gauges
             .subscriptions
             .set(i64::try_from(numbers.subscriptions).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a message of another node that was not taken.
+    pub(super) fn control_dropped(&self, reason: &str) {
+        self.control_dropped.with_label_values(&[reason]).inc();
+    }
+
+    /// A survey took so long.
+    pub(super) fn surveyed(&self, op: &str, duration: Duration) {
+        let (histogram, summary) = &self.surveys;
+        let seconds = duration.as_secs_f64();
+        histogram.with_label_values(&[op]).observe(seconds);
+        summary.with_label_values(&[op]).observe(seconds);
     }
 
     /// Counts an internal operation.
     pub(super) fn action(&self, action: &str) {
         self.actions.with_label_values(&[action, ""]).inc();
     }
+}
+
+fn surveys(of: &Family<'_>) -> Result<(HistogramVec, SummaryVec), prometheus::Error> {
+    let (name, help) = (
+        format!("{}_node_survey_duration_seconds", of.prefix),
+        "duration of cluster questions",
+    );
+    let options = HistogramOpts::new(format!("{name}_histogram"), help).buckets(MS.to_vec());
+    let histogram = HistogramVec::new(options, &["op"])?;
+    of.registry.register(Box::new(histogram.clone()))?;
+    let summary = SummaryVec::new(Opts::new(name, help), &["op"])?;
+    of.registry.register(Box::new(summary.clone()))?;
+    Ok((histogram, summary))
 }
 
 impl Broker {

@@ -4,35 +4,43 @@
 
 mod config;
 mod connection;
+mod control;
 mod dispatch;
 mod events;
 mod frames;
 mod interest;
 mod link;
 mod metrics;
+mod pattern;
+mod registry;
 mod report;
 mod shared;
 mod snapshot;
+mod survey;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::Instrument as _;
 
 use crate::{
-    engine::{self, Engine, EventReceiver},
+    engine::{self, Engine, EventReceiver, wire::survey as wire},
     hooks::Hooks,
     model::{
-        Channel, ChannelOptions, ClientId, ClientInfo, Control, Disconnect, Peer, Publication,
-        Refresh, SubscribeCommand, Tags, Target, Unsubscribe,
+        Channel, ChannelOptions, ClientId, ClientInfo, Control, Disconnect, NodeId, NodeInfo, Peer,
+        Publication, Refresh, SubscribeCommand, Tags, Target, Unsubscribe,
     },
 };
 
 pub use config::{ChannelConfig, ClientConfig, Config, NodeConfig};
 pub use engine::{History, HistoryQuery, PresenceStats, PublishResult};
 pub use link::{Close, Inbound, Link, LinkTraits};
+pub use pattern::Error as PatternError;
 
+use pattern::Pattern;
 use shared::Shared;
+use survey::Audience;
 
 /// Why a node could not do what it was asked; the numbers are those of server-api.md 6.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +58,9 @@ pub enum Error {
     /// 112: the position belongs to another epoch.
     #[error("unrecoverable position")]
     UnrecoverablePosition,
+    /// 100: the pattern of channels is none.
+    #[error("malformed pattern")]
+    Pattern(#[from] PatternError),
     /// 100: the engine failed, or this node could not carry out an action on one of its connections.
     #[error("internal error")]
     Internal(#[source] Option<engine::Error>),
@@ -72,31 +83,10 @@ pub struct Publish {
     pub version_epoch: String,
 }
 
-/// What a node tells of itself (server-api.md 8.11).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NodeInfo {
-    /// Node identifier.
-    pub uid: String,
-    /// Configured name.
-    pub name: String,
-    /// Version text.
-    pub version: String,
-    /// Connections.
-    pub num_clients: u32,
-    /// Distinct users.
-    pub num_users: u32,
-    /// Channels with a subscriber.
-    pub num_channels: u32,
-    /// Subscriptions.
-    pub num_subs: u32,
-    /// Seconds since start.
-    pub uptime: u32,
-    /// Metric snapshot: seconds it covers, values by name.
-    pub metrics: Option<(f64, BTreeMap<String, f64>)>,
-}
-
 /// What a node is made of.
 pub struct Parts {
+    /// Identifier of the node, a UUID; the engine knows it as well.
+    pub id: NodeId,
     /// Settings.
     pub config: Config,
     /// The owner's answers.
@@ -128,25 +118,25 @@ impl Node {
     ///
     /// # Errors
     /// When a metric is registered already.
-    pub fn start(parts: Parts) -> Result<Self, prometheus::Error> {
-        let Parts {
-            config,
-            hooks,
-            engine,
-            events,
-            registry,
-        } = parts;
-        let shared = Arc::new(Shared::new(config, hooks, engine, registry)?);
+    pub fn start(mut parts: Parts) -> Result<Self, prometheus::Error> {
+        let events = std::mem::take(&mut parts.events);
+        let (errands, queue) = mpsc::channel(control::ERRANDS);
+        let shared = Arc::new(Shared::new(parts, errands)?);
         for receiver in events {
             let pump = events::pump(Arc::clone(&shared), receiver);
             shared
                 .pumps
                 .spawn(pump.instrument(tracing::debug_span!("pump")));
         }
+        let errands = control::run_errands(Arc::clone(&shared), queue);
         let snapshots = snapshot::run(Arc::clone(&shared));
-        shared
-            .pumps
-            .spawn(snapshots.instrument(tracing::debug_span!("snapshot")));
+        let announcements = registry::run(Arc::clone(&shared));
+        let interest = interest::run(Arc::clone(&shared));
+        let tasks = &shared.pumps;
+        tasks.spawn(errands.instrument(tracing::debug_span!("control")));
+        tasks.spawn(snapshots.instrument(tracing::debug_span!("snapshot")));
+        tasks.spawn(announcements.instrument(tracing::debug_span!("registry")));
+        tasks.spawn(interest.instrument(tracing::debug_span!("interest")));
         Ok(Self { shared })
     }
 
@@ -311,34 +301,36 @@ impl Node {
             .await?)
     }
 
-    /// All nodes of the cluster.
-    ///
-    /// # Errors
-    /// 100 when the registry cannot be read.
-    #[expect(clippy::unused_async, reason = "a cluster is asked over the network")]
-    pub async fn info(&self) -> Result<Vec<NodeInfo>, Error> {
-        Ok(vec![self.shared.info()])
+    /// All nodes of the cluster, this one first. What others tell is seconds old.
+    #[must_use]
+    pub fn info(&self) -> Vec<NodeInfo> {
+        let own = NodeInfo {
+            metrics: Some(self.shared.snapshot.last()),
+            ..self.shared.info()
+        };
+        let mut infos = vec![own];
+        infos.extend(self.shared.nodes.infos());
+        infos
     }
 
-    /// Channels with subscribers and their numbers, cluster-wide, those whose name `matches`.
+    /// Channels with subscribers and their numbers, cluster-wide, those whose name matches `pattern` (server-api.md 8.13).
     ///
     /// # Errors
-    /// 100 when a node did not answer.
-    #[expect(clippy::unused_async, reason = "a cluster is asked over the network")]
-    pub async fn channels(
-        &self,
-        matches: &(dyn Fn(&str) -> bool + Sync),
-    ) -> Result<BTreeMap<Channel, u32>, Error> {
-        self.shared.metrics.action("survey");
-        let mut channels = BTreeMap::new();
-        self.shared.hub.each_channel(|channel, subscribers| {
-            if matches(channel.as_str()) {
-                channels.insert(
-                    channel.clone(),
-                    u32::try_from(subscribers).unwrap_or(u32::MAX),
-                );
+    /// 100 when the pattern is malformed or a node did not answer.
+    pub async fn channels(&self, pattern: &str) -> Result<BTreeMap<Channel, u32>, Error> {
+        let shared = &self.shared;
+        let started = Instant::now();
+        shared.metrics.action("survey");
+        let mut channels = shared.local_channels(&Pattern::new(pattern)?);
+        let data = wire::encode_pattern(pattern);
+        for answer in survey::ask(shared, survey::CHANNELS, data, Audience::Others).await? {
+            let there = wire::decode_channels(answer).ok_or(Error::Internal(None))?;
+            for (channel, subscribers) in there {
+                let sum = channels.entry(channel).or_default();
+                *sum = sum.saturating_add(subscribers);
             }
-        });
+        }
+        shared.metrics.surveyed(survey::CHANNELS, started.elapsed());
         Ok(channels)
     }
 

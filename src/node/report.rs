@@ -24,7 +24,7 @@ pub(super) struct Quiet(Mutex<HashMap<(&'static str, u32), Instant>>);
 
 impl Quiet {
     /// True when a line of this reason may be written now.
-    fn allows(&self, kind: &'static str, code: u32) -> bool {
+    pub(super) fn allows(&self, kind: &'static str, code: u32) -> bool {
         let now = Instant::now();
         let mut last = self.0.lock();
         match last.get(&(kind, code)) {

@@ -6,28 +6,34 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use prometheus::Registry;
-use tokio::time::Instant;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Config, Error, NodeInfo,
+    Config, Error, Parts,
+    control::Errand,
     events::kind,
     frames::ByTransport,
     interest::Interest,
     metrics::{Metrics, Numbers},
+    pattern::Pattern,
+    registry::{self, Nodes},
     report::Quiet,
+    snapshot::Snapshot,
+    survey::Surveys,
 };
 use crate::{
     engine::{
         Engine, History, HistoryQuery, PresenceStats, PublishOptions, PublishResult, Suppressed,
     },
     hooks::Hooks,
-    hub::{self, Hub, Mail, Mailbox},
+    hub::{self, Hub, Mailbox},
     model::{
-        Channel, ChannelEvent, ChannelOptions, ClientId, ClientInfo, Control, DataFormat,
-        Disconnect, NodeId, Now, Publication, StreamPosition, SubscriptionKey, SubscriptionType,
+        Channel, ChannelEvent, ChannelOptions, ClientId, ClientInfo, DataFormat, Disconnect,
+        NodeId, NodeInfo, Now, Publication, StreamPosition, SubscriptionKey, SubscriptionType,
     },
     protocol, session,
 };
@@ -54,7 +60,10 @@ pub(super) struct Shared {
     pub(super) frames: ByTransport,
     pub(super) quiet: Quiet,
     pub(super) registry: Registry,
-    pub(super) snapshot: RwLock<(f64, BTreeMap<String, f64>)>,
+    pub(super) snapshot: Snapshot,
+    pub(super) nodes: Nodes,
+    pub(super) surveys: Surveys,
+    pub(super) errands: mpsc::Sender<Errand>,
     pub(super) stop: CancellationToken,
     pub(super) pumps: TaskTracker,
     pub(super) connections_running: TaskTracker,
@@ -79,12 +88,19 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// The inside of a node; its answers to others go into `errands`.
     pub(super) fn new(
-        config: Config,
-        hooks: Arc<dyn Hooks>,
-        engine: Engine,
-        registry: Registry,
+        parts: Parts,
+        errands: mpsc::Sender<Errand>,
     ) -> Result<Self, prometheus::Error> {
+        let Parts {
+            id,
+            config,
+            hooks,
+            engine,
+            registry,
+            ..
+        } = parts;
         Ok(Self {
             metrics: Metrics::new(&registry, env!("CARGO_PKG_VERSION"))?,
             frames: ByTransport::default(),
@@ -96,18 +112,23 @@ impl Shared {
             hub: Hub::new(),
             connections: hub::Registry::new(),
             interest: Interest::new(),
-            snapshot: RwLock::new((
-                config.node.info_metrics_aggregate_interval.as_secs_f64(),
-                BTreeMap::new(),
-            )),
+            snapshot: Snapshot::new(config.node.info_metrics_aggregate_interval),
+            nodes: Nodes::default(),
+            surveys: Surveys::new(),
+            errands,
             stop: CancellationToken::new(),
             pumps: TaskTracker::new(),
             connections_running: TaskTracker::new(),
             mailboxes: Mutex::default(),
             config,
-            id: NodeId::from(uuid::Uuid::new_v4().to_string()),
+            id,
             started: Instant::now(),
         })
+    }
+
+    /// Identifier of this node.
+    pub(super) const fn id(&self) -> &NodeId {
+        &self.id
     }
 
     /// The present, following paused test time.
@@ -140,6 +161,8 @@ impl Shared {
             mailboxes.draining = true;
             mailboxes.open.values().cloned().collect()
         };
+        // The others forget this node before its connections leave their channels.
+        registry::leave(self).await;
         for batch in open.chunks(DRAIN_BATCH) {
             batch
                 .iter()
@@ -277,61 +300,6 @@ impl Shared {
         Ok(self.history(channel, query).await?.position)
     }
 
-    /// Tells the other nodes, then does it here (engines.md 1.8).
-    pub(super) async fn control(&self, command: Control) -> Result<(), Error> {
-        self.metrics
-            .broker
-            .sent
-            .with_label_values(&["control", ""])
-            .inc();
-        self.engine.control.send(&command).await?;
-        self.check_local(&command)?;
-        self.carry_out(&command);
-        Ok(())
-    }
-
-    /// An expiration in the past fails where a connection would be hit by it (server-api.md 8.3).
-    fn check_local(&self, command: &Control) -> Result<(), Error> {
-        let Control::Subscribe(target, subscribe) = command else {
-            return Ok(());
-        };
-        let past = subscribe
-            .options
-            .expire_at
-            .is_some_and(|at| at <= Self::now().unix());
-        if past && !self.connections.find(target).is_empty() {
-            return Err(Error::Internal(None));
-        }
-        Ok(())
-    }
-
-    /// Does an action on the connections of this node.
-    pub(super) fn carry_out(&self, command: &Control) {
-        let (target, mail): (_, &dyn Fn() -> Mail) = match command {
-            Control::Subscribe(target, subscribe) => {
-                (target, &|| Mail::Subscribe(subscribe.clone()))
-            }
-            Control::Unsubscribe(target, channel, why) => {
-                (target, &|| Mail::Unsubscribe(channel.clone(), why.clone()))
-            }
-            Control::Refresh(target, refresh) => {
-                (target, &|| Mail::Refresh(Box::new(refresh.clone())))
-            }
-            Control::Disconnect(target, why, keep) => {
-                let found = self.connections.find(target).into_iter();
-                found
-                    .filter(|(client, _)| !keep.contains(client))
-                    .for_each(|(_, mailbox)| mailbox.close(why.clone()));
-                return;
-            }
-        };
-        for (client, mailbox) in self.connections.find(target) {
-            if mailbox.push(mail()).is_err() {
-                tracing::debug!(%client, "control command for a connection that is about to end");
-            }
-        }
-    }
-
     pub(super) fn hub_leave(&self, channel: &Channel, mailbox: &Mailbox, key: SubscriptionKey) {
         self.metrics.action("remove_subscription");
         self.hub.leave(channel, mailbox, key);
@@ -345,14 +313,16 @@ impl Shared {
             users,
             subscriptions: self.hub.subscriptions(),
             channels: self.hub.channels(),
+            nodes: self.nodes.others() + 1,
         }
     }
 
+    /// What this node tells of itself, without metrics.
     pub(super) fn info(&self) -> NodeInfo {
         let numbers = self.numbers();
         let int = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         NodeInfo {
-            uid: self.id.to_string(),
+            uid: self.id.clone(),
             name: self.config.node.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             num_clients: int(numbers.clients),
@@ -360,8 +330,23 @@ impl Shared {
             num_channels: int(numbers.channels),
             num_subs: u32::try_from(numbers.subscriptions).unwrap_or(u32::MAX),
             uptime: u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX),
-            metrics: Some(self.snapshot.read().clone()),
+            metrics: None,
+            data: Bytes::new(),
         }
+    }
+}
+
+impl Shared {
+    /// Channels with subscribers on this node, those that match.
+    pub(super) fn local_channels(&self, pattern: &Pattern) -> BTreeMap<Channel, u32> {
+        let mut channels = BTreeMap::new();
+        self.hub.each_channel(|channel, subscribers| {
+            if pattern.matches(channel.as_str()) {
+                let subscribers = u32::try_from(subscribers).unwrap_or(u32::MAX);
+                channels.insert(channel.clone(), subscribers);
+            }
+        });
+        channels
     }
 }
 

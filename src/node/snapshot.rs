@@ -2,13 +2,76 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use parking_lot::RwLock;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    sync::Notify,
+    time::{Instant, MissedTickBehavior, interval},
+};
 
 use super::Shared;
 
 /// Gauges are never older than this.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
+
+/// Seconds it covers, values by name.
+type Values = (f64, BTreeMap<String, f64>);
+
+/// The last snapshot.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    state: RwLock<State>,
+    taken: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    values: Values,
+    /// Nobody was told of it yet.
+    fresh: bool,
+}
+
+impl Snapshot {
+    /// An empty one, until the first is taken.
+    pub(super) fn new(every: Duration) -> Self {
+        Self {
+            state: RwLock::new(State {
+                values: (every.as_secs_f64(), BTreeMap::new()),
+                fresh: false,
+            }),
+            taken: Notify::new(),
+        }
+    }
+
+    /// The last snapshot.
+    pub(super) fn last(&self) -> Values {
+        self.state.read().values.clone()
+    }
+
+    /// Waits for the first one; for one waiter.
+    pub(super) async fn first(&self) {
+        self.taken.notified().await;
+    }
+
+    /// The last snapshot, unless it was given out already.
+    pub(super) fn take_fresh(&self) -> Option<Values> {
+        let mut state = self.state.write();
+        std::mem::take(&mut state.fresh).then(|| state.values.clone())
+    }
+
+    /// What was given out has not arrived.
+    pub(super) fn renew(&self) {
+        self.state.write().fresh = true;
+    }
+
+    fn set(&self, values: Values) {
+        *self.state.write() = State {
+            values,
+            fresh: true,
+        };
+        self.taken.notify_one();
+    }
+}
 
 /// Refreshes the gauges and takes snapshots until the node stops.
 pub(super) async fn run(shared: Arc<Shared>) {
@@ -30,7 +93,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         if due <= Instant::now() {
             due += every;
             let items = take(&shared.registry.gather(), &mut counters);
-            *shared.snapshot.write() = (every.as_secs_f64(), items);
+            shared.snapshot.set((every.as_secs_f64(), items));
         }
     }
 }

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Instrument as _;
 
@@ -42,6 +42,9 @@ const OWED: Duration = Duration::from_secs(5);
 
 /// A batch of this many bytes is written before more commands are fed.
 const BATCH_BYTES: usize = 64 * 1024;
+
+/// Channels a connection leaves at a time at its end.
+const LEAVES: usize = 16;
 
 /// Places of a queue that are kept when it is empty: enough for a steady stream, while the memory of a burst is given back.
 const KEPT: usize = 8;
@@ -376,7 +379,7 @@ impl Connection {
 }
 
 async fn leave_all(caller: Caller, leaves: Vec<Leave>) {
-    for leave in leaves {
-        caller.leave(leave).await;
-    }
+    futures_util::stream::iter(leaves)
+        .for_each_concurrent(LEAVES, |leave| caller.leave(leave))
+        .await;
 }

@@ -4,6 +4,8 @@ mod questions;
 
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
+
 use super::{Error, Shared};
 use crate::{
     engine::{self, HistoryQuery},
@@ -17,6 +19,9 @@ use crate::{
     session::{Call, Identified, Join, Joined, Leave, Outcome, Refreshed, SubRefreshed},
 };
 
+/// Presence entries of a connection that are renewed at a time.
+const RENEWALS: usize = 16;
+
 impl From<Error> for Rejection {
     fn from(error: Error) -> Self {
         Self::Error(match error {
@@ -24,7 +29,7 @@ impl From<Error> for Rejection {
             Error::BadRequest => ClientError::BAD_REQUEST,
             Error::NotAvailable => ClientError::NOT_AVAILABLE,
             Error::UnrecoverablePosition => ClientError::UNRECOVERABLE_POSITION,
-            Error::Internal(_) => ClientError::INTERNAL,
+            Error::Internal(_) | Error::Pattern(_) => ClientError::INTERNAL,
         })
     }
 }
@@ -313,7 +318,7 @@ impl Caller {
                 .announce(&channel, ChannelEvent::Leave(info))
                 .await;
         }
-        self.shared.interest.settle(&self.shared, &channel).await;
+        self.shared.interest.settle(&self.shared, &channel);
     }
 
     async fn refresh(&self, token: &str) -> Result<Refreshed, Rejection> {
@@ -331,11 +336,14 @@ impl Caller {
     }
 
     async fn renew_presence(&self, entries: Vec<(Channel, Arc<ClientInfo>)>) {
-        for (channel, info) in entries {
+        let renew = |(channel, info): (Channel, Arc<ClientInfo>)| async move {
             if let Err(error) = self.shared.engine.presence.add(&channel, &info).await {
                 tracing::error!(%error, %channel, client = %self.client.id, "error renewing presence");
             }
-        }
+        };
+        futures_util::stream::iter(entries)
+            .for_each_concurrent(RENEWALS, renew)
+            .await;
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     auth::{self, Authenticator},
     config::{self, Config},
     engine::{self, memory::Memory},
+    model::NodeId,
     node::{self, Node},
     policy::{self, Policy},
     proxy::Proxies,
@@ -232,7 +233,9 @@ impl Built {
         let policy = Arc::new(policy);
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (sender, events) = engine::event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
+        let id = NodeId::from(uuid::Uuid::new_v4().to_string());
         let node = Node::start(node::Parts {
+            id,
             config: node_config(config)?,
             hooks: match hooks {
                 Some(wrap) => wrap(policy.clone()),

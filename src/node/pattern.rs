@@ -12,7 +12,8 @@ const LONGEST: usize = 64 * 1024;
 
 /// Why a pattern is none.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+#[non_exhaustive]
+pub enum Error {
     /// A class or an alternative is not closed, or closed without being opened.
     #[error("unbalanced bracket in pattern")]
     Unbalanced,

@@ -1,6 +1,6 @@
 //! A node with the memory engine and links made of channels: the whole way of a publication, without a socket.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    ChannelConfig, ClientConfig, Close, Inbound, Link, LinkTraits, Node, NodeConfig, Parts, Publish,
+    ChannelConfig, ClientConfig, Close, Inbound, Link, LinkTraits, Node, NodeConfig, Parts,
+    Publish, shared::Shared,
 };
 use crate::{
     engine::{self, Engine, HistoryQuery, memory::Memory},
@@ -24,6 +25,11 @@ use crate::{
     protocol::frame::{Framing, Kind},
 };
 
+mod bus;
+mod control;
+mod interest;
+mod nodes;
+
 /// Hooks that allow everything; only channels beginning with `ch` are known, and rpc `slow` takes its time.
 struct Open;
 
@@ -34,6 +40,10 @@ fn options() -> ChannelOptions {
         history_size: 100,
         history_ttl: Duration::from_secs(60),
         history_meta_ttl: Duration::from_secs(600),
+        subscribe: SubscribeOptions {
+            server_side_refresh: true,
+            ..granted()
+        },
         ..ChannelOptions::default()
     }
 }
@@ -66,8 +76,15 @@ impl Hooks for Open {
         if question.token == "refused" {
             return Err(ClientError::TOKEN_EXPIRED.into());
         }
+        // A user that may be there once.
+        let single_connection = (question.token == "single").then(|| Channel::from("ch#single"));
+        let channels = single_connection
+            .iter()
+            .map(|channel| (channel.clone(), granted()));
         Ok(ConnectAnswer {
+            channels: channels.collect(),
             user: question.token.into(),
+            single_connection,
             ..ConnectAnswer::default()
         })
     }
@@ -257,6 +274,7 @@ fn start() -> Node {
         control: memory,
     };
     Node::start(Parts {
+        id: "node".into(),
         config: config(),
         hooks: Arc::new(Open),
         engine,
@@ -567,9 +585,9 @@ async fn the_node_answers_its_api() {
         (history.publications.len(), history.position.offset),
         (0, 1)
     );
-    let channels = node.channels(&|name| name == "ch").await.unwrap();
+    let channels = node.channels("ch").await.unwrap();
     assert_eq!(channels[&Channel::from("ch")], 1);
-    let info = node.info().await.unwrap();
+    let info = node.info();
     assert_eq!(
         (info[0].num_clients, info[0].num_subs, info[0].num_channels),
         (1, 1, 1)
