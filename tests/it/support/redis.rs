@@ -37,8 +37,13 @@ impl RedisServer {
         } else {
             String::new()
         };
+        let kept = if settings.contains("sentinel monitor") {
+            ""
+        } else {
+            "save \"\"\nappendonly no\n"
+        };
         let settings = format!(
-            "port {port}\nbind 127.0.0.1\ndir {0}\nsave \"\"\nappendonly no\n{bus}{1}\n",
+            "port {port}\nbind 127.0.0.1\ndir {0}\n{kept}{bus}{1}\n",
             folder.display(),
             settings.replace("{folder}", &folder.display().to_string()),
         );
@@ -98,13 +103,24 @@ impl RedisServer {
         }
     }
 
-    /// The value of a line of its configuration.
-    pub(crate) fn setting(&self, name: &str) -> &str {
+    /// Port of the bus of a cluster.
+    pub(crate) fn bus(&self) -> &str {
         let mut lines = self.settings.lines();
         lines
-            .find_map(|line| line.strip_prefix(name))
+            .find_map(|line| line.strip_prefix("cluster-port "))
             .unwrap_or_default()
-            .trim()
+    }
+
+    /// Makes it hang, as a machine without memory does, or go on.
+    pub(crate) fn hang(&self, on: bool) {
+        let signal = if on { "-STOP" } else { "-CONT" };
+        let told = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status();
+        assert!(
+            told.is_ok_and(|told| told.success()),
+            "Redis cannot be signalled"
+        );
     }
 
     /// Kills it as the system does when there is no memory left.
@@ -130,13 +146,13 @@ impl RedisServer {
     async fn tried(&self, line: &str) -> Option<String> {
         let asked = async {
             let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await.ok()?;
-            // Replies end before QUIT is confirmed and the connection closed.
-            let text = format!("{line}\r\nQUIT\r\n");
+            let text = format!("{line}\r\n");
             stream.write_all(text.as_bytes()).await.ok()?;
+            // The server answers before it sees that nothing more comes.
+            stream.shutdown().await.ok()?;
             let mut answer = Vec::new();
             stream.read_to_end(&mut answer).await.ok()?;
-            let answer = String::from_utf8_lossy(&answer).into_owned();
-            Some(answer.strip_suffix("+OK\r\n")?.to_owned())
+            (!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned())
         };
         timeout(Duration::from_secs(5), asked).await.ok().flatten()
     }

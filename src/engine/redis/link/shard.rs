@@ -225,8 +225,11 @@ async fn redirected(
 }
 
 fn redirection(cluster: &Cluster, error: &RedisError) -> Result<Arc<Server>, Failure> {
-    let (host, port) = error.redirect_node().ok_or(Failure::Odd("a command"))?;
-    Ok(cluster.server(host, port))
+    let odd = || Failure::Odd("a command");
+    let (address, _slot) = error.redirect_node().ok_or_else(odd)?;
+    let (host, port) = address.rsplit_once(':').ok_or_else(odd)?;
+    let port = port.parse().map_err(|_| odd())?;
+    Ok(cluster.server(host.trim_matches(['[', ']']), port))
 }
 
 /// Whether a server says that it is part of a cluster. One that does not understand the question is not.

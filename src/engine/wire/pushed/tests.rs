@@ -66,6 +66,37 @@ fn what_centrifugo_sent_is_understood_and_said_the_same_way() {
     assert!(joins > 0);
 }
 
+/// Recorded cases of messages others might send; version 2 is refused on purpose (engines.md 3.4).
+#[test]
+fn what_others_send_is_judged_as_centrifugo_does() {
+    const REFUSED: [&str; 5] = [
+        "no history: broken Protobuf",
+        "unknown letter",
+        "version digit 2",
+        "version digit 2 with previous",
+        "offset is not a number",
+    ];
+    let runs = recording("receive");
+    let cases = runs["receive"].as_array().unwrap();
+    let mut seen = 0;
+    for case in cases {
+        let channel = case["channel"].as_str().unwrap();
+        let Some(payload) = case["payload"]
+            .as_str()
+            .filter(|_| channel.contains(".client."))
+        else {
+            continue;
+        };
+        let name = case["case"].as_str().unwrap();
+        let decoded = decode(&bytes(payload));
+        // What ends the other product is refused here.
+        let refused = REFUSED.contains(&name) || case["server_alive"] == false;
+        assert_eq!(decoded.is_err(), refused, "{name}: {decoded:?}");
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen}");
+}
+
 #[test]
 fn the_examples_are_taken_apart() {
     let content = publication::encode(&Publication {
