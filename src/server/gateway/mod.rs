@@ -4,6 +4,7 @@
 //! served before [`Gateway::run`].
 
 mod builder;
+mod engine;
 mod entrances;
 mod listeners;
 
@@ -29,7 +30,7 @@ use crate::{
     api,
     auth::{self, Authenticator},
     config::{self, Config},
-    engine::{self, memory::Memory},
+    engine::event_channel,
     model::NodeId,
     node::{self, Node},
     policy::{self, Policy},
@@ -156,7 +157,7 @@ impl Gateway {
             instrument_http_handlers: counting,
         } = config.section("prometheus")?;
         let Additions { hooks, front } = additions;
-        let built = Built::new(config, &own, &client, hooks)?;
+        let built = Built::new(config, &own, &client, hooks).await?;
         built.warn_of_plain_listeners(config, &own)?;
         built.entrances.warn_of_operators(config);
         let health = Health::serving().await;
@@ -220,7 +221,7 @@ impl Gateway {
 }
 
 impl Built {
-    fn new(
+    async fn new(
         config: &Config,
         own: &OwnConfig,
         client: &transport::ClientConfig,
@@ -232,8 +233,13 @@ impl Built {
         let policy = Policy::new(&config.section("")?, auth.clone())?.with_proxies(proxies);
         let policy = Arc::new(policy);
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let (sender, events) = engine::event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
+        let (sender, events) = event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
         let id = NodeId::from(uuid::Uuid::new_v4().to_string());
+        let asking = engine::Asking {
+            id: id.clone(),
+            events: sender,
+            registry: registry.clone(),
+        };
         let node = Node::start(node::Parts {
             id,
             config: node_config(config)?,
@@ -241,7 +247,7 @@ impl Built {
                 Some(wrap) => wrap(policy.clone()),
                 None => policy.clone(),
             },
-            engine: Memory::new(sender).into_engine(),
+            engine: engine::open(config, &asking).await?,
             events,
             registry: registry.clone(),
         })?;
