@@ -180,9 +180,8 @@ impl CentrifugoProxy for Service {
         &self,
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Messages>, Status> {
-        let chat = Arc::clone(&self.0);
         let channel = request.into_inner().channel;
-        Ok(Response::new(ticks(chat, &channel)))
+        Ok(Response::new(ticks(&self.0, &channel)))
     }
 
     type SubscribeBidirectionalStream = Messages;
@@ -241,9 +240,9 @@ impl CentrifugoProxy for Service {
 
 /// Feeds a subscription: `…:3` gets three numbers, `…:broken` one and then a failure, `…:refused` nothing, `…:silent`
 /// never a first message, `…:endless` as much as the client can take.
-fn ticks(chat: Arc<Chat>, channel: &str) -> Messages {
+fn ticks(chat: &Arc<Chat>, channel: &str) -> Messages {
     let last = channel.rsplit(':').next().unwrap_or_default();
-    let guard = Guard(Arc::clone(&chat));
+    let guard = Guard(Arc::clone(chat));
     let number = |n: u64| Ok(publication(n.to_string().into()));
     match last {
         "refused" => {

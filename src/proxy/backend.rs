@@ -23,7 +23,7 @@ impl<T: json::Fields + grpc::Unary + Send> Answers for T {}
 /// The way to one backend.
 #[derive(Debug)]
 enum Way {
-    Http(http::Http),
+    Http(Box<http::Http>),
     Grpc(grpc::Grpc),
 }
 
@@ -59,11 +59,10 @@ impl Backend {
         check(config, parts.read)?;
         let over_http = is_http(&config.endpoint);
         let way = if over_http {
-            Way::Http(http::Http::new(
-                config,
-                parts.limits.max_response_size,
-                parts.read,
-            )?)
+            {
+                let limit = parts.limits.max_response_size;
+                Way::Http(Box::new(http::Http::new(config, limit, parts.read)?))
+            }
         } else {
             Way::Grpc(grpc::Grpc::new(config, &parts.limits, parts.read)?)
         };

@@ -44,7 +44,6 @@ macro_rules! about {
             protocol: $question.protocol().to_owned(),
             encoding: $carriage.encoding().to_owned(),
             $($field: $value,)*
-            ..Default::default()
         }
     };
 }
@@ -101,7 +100,8 @@ unary!(
     "Refresh",
     |question, carriage| {
         about!(RefreshRequest, question, carriage, {
-            user: question.client.user.to_string(),
+            labels: HashMap::new(),
+        user: question.client.user.to_string(),
             meta: meta(question, carriage),
         })
     }
@@ -115,7 +115,9 @@ unary!(
     |question, carriage| {
         let (data, b64data) = payload(question.data, carriage);
         about!(SubscribeRequest, question, carriage, {
-            user: question.client.user.to_string(),
+            token: String::new(),
+        labels: HashMap::new(),
+        user: question.client.user.to_string(),
             channel: question.channel.to_owned(),
             meta: meta(question, carriage),
             data: data,
@@ -132,7 +134,8 @@ unary!(
     |question, carriage| {
         let (data, b64data) = payload(question.data, carriage);
         about!(PublishRequest, question, carriage, {
-            user: question.client.user.to_string(),
+            labels: HashMap::new(),
+        user: question.client.user.to_string(),
             channel: question.channel.to_owned(),
             data: data,
             b64data: b64data,
@@ -149,7 +152,8 @@ unary!(
     |question, carriage| {
         let (data, b64data) = payload(question.data, carriage);
         about!(RpcRequest, question, carriage, {
-            user: question.client.user.to_string(),
+            labels: HashMap::new(),
+        user: question.client.user.to_string(),
             method: question.method.to_owned(),
             data: data,
             b64data: b64data,
@@ -165,7 +169,8 @@ unary!(
     "SubRefresh",
     |question, carriage| {
         about!(SubRefreshRequest, question, carriage, {
-            user: question.client.user.to_string(),
+            labels: HashMap::new(),
+        user: question.client.user.to_string(),
             channel: question.channel.to_owned(),
             meta: meta(question, carriage),
         })

@@ -75,8 +75,10 @@ async fn a_dead_backend_is_used_again_as_soon_as_it_is_back(way: Way) {
     let mut client = Transport::Json.user(&server, "ann").await;
     rpc(&mut client, "add", json!({})).await;
     drop(backend);
-    let gone = async || TcpStream::connect(&address).await.is_err();
-    eventually("the backend is gone", || gone()).await;
+    eventually("the backend is gone", || async {
+        TcpStream::connect(&address).await.is_err()
+    })
+    .await;
     let failed = Metric::of(&server, "centripetal_proxy_failures_total", &[]).await;
     for _ in 0..5 {
         let request = json!({"rpc": {"method": "add", "data": {}}});
@@ -173,11 +175,10 @@ fn broken_answer(path: &str) -> Vec<u8> {
         "/list" => ok(json, "[]"),
         "/empty" => ok(json, ""),
         "/zip" => ok("application/json\r\ncontent-encoding: gzip", "{}"),
-        "/endless" => format!(
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}",
-            "10000\r\n".to_owned() + &"x".repeat(0x10000) + "\r\n"
-        )
-        .repeat(1),
+        "/endless" => {
+            let chunk = "x".repeat(0x10000);
+            format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10000\r\n{chunk}\r\n")
+        }
         // A content type says nothing, and unknown fields mean nothing.
         _ => ok(
             "text/plain",

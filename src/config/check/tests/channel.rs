@@ -109,16 +109,8 @@ fn words_and_patterns_of_channels_are_checked() {
 }
 
 #[test]
-fn proxies_are_checked_where_they_are_used() {
+fn what_a_proxy_needs_to_speak_is_checked() {
     for (tree, part) in [
-        (
-            json!({"proxies": [{"name": "default", "endpoint": "http://x"}]}),
-            "default is reserved",
-        ),
-        (
-            json!({"proxies": [{"name": "a b", "endpoint": "http://x"}]}),
-            "invalid proxy name",
-        ),
         (
             json!({"proxies": [{"name": "p1", "endpoint": "http://x", "http_headers": ["a b"]}]}),
             "in p1: \"a b\" cannot be the name of a header",
@@ -138,6 +130,22 @@ fn proxies_are_checked_where_they_are_used() {
                     "subscribe_stream_proxy_name": "p1"}]},
             }),
             "needs a gRPC endpoint",
+        ),
+    ] {
+        refused(tree, part);
+    }
+}
+
+#[test]
+fn proxies_are_checked_where_they_are_used() {
+    for (tree, part) in [
+        (
+            json!({"proxies": [{"name": "default", "endpoint": "http://x"}]}),
+            "default is reserved",
+        ),
+        (
+            json!({"proxies": [{"name": "a b", "endpoint": "http://x"}]}),
+            "invalid proxy name",
         ),
         (
             json!({"proxies": [{"name": "p1"}]}),
