@@ -15,6 +15,7 @@ export CENTRIPETAL_CHROMIUM
 export CENTRIPETAL_NGINX=/usr/sbin/nginx
 export CENTRIPETAL_NGINX_NEW="$CACHE/nginx/nginx"
 export CENTRIPETAL_HAPROXY=/usr/sbin/haproxy
+export CENTRIPETAL_REDIS=/usr/bin/redis-server
 
 install_all() {
   mkdir -p "$CACHE"
@@ -27,6 +28,7 @@ install_all() {
   install_nginx
   install_haproxy
   install_nginx_new
+  install_redis
   install_autobahn
 }
 
@@ -68,6 +70,11 @@ install_nginx() {
 
 install_haproxy() {
   [ -x "$CENTRIPETAL_HAPROXY" ] || quiet_packages haproxy
+}
+
+# The same program is server, sentinel and member of a cluster.
+install_redis() {
+  [ -x "$CENTRIPETAL_REDIS" ] || quiet_packages redis-server redis-sentinel redis-tools
 }
 
 # An nginx that spells HTTP/2 the newer way.

@@ -103,6 +103,10 @@ mod pb {
     pub mod control {
         tonic::include_proto!("control");
     }
+
+    pub mod stream {
+        tonic::include_proto!("stream");
+    }
 }
 
 /// The Rust code of the README, compiled with the documentation tests.

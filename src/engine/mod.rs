@@ -17,6 +17,7 @@ use crate::model::{
 pub(crate) mod contract;
 mod events;
 pub mod memory;
+pub mod redis;
 pub mod wire;
 
 pub use events::{EventReceiver, EventSender, Slot, channel as event_channel};
@@ -34,6 +35,12 @@ pub enum Error {
     /// The event queue stayed full for `centripetal.publish_timeout`.
     #[error("no slot in the event queue within {0:?}")]
     Overloaded(Duration),
+    /// A channel name that this engine cannot keep apart from others (error 107 for clients).
+    #[error("channel name cannot be used: {0}")]
+    BadChannel(&'static str),
+    /// Redis did not do what it was asked, or nobody knows whether it did.
+    #[error(transparent)]
+    Redis(#[from] redis::Failure),
     /// The engine has been closed.
     #[error("engine is closed")]
     Closed,

@@ -3,4 +3,6 @@
 //! Pure: bytes to values of the model and back. Never sends, receives or decides anything.
 
 pub mod control;
+pub mod publication;
+pub mod pushed;
 pub(crate) mod survey;
