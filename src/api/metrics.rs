@@ -7,7 +7,7 @@ use std::{sync::OnceLock, time::Duration};
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
 use super::{Via, method::Method};
-use crate::node::summary::{Summary, SummaryVec};
+use crate::summary::{Summary, SummaryVec};
 
 /// Label values for what is not a method.
 pub(super) const BATCH: &str = "batch";

@@ -7,7 +7,7 @@ use prometheus::{
     Registry,
 };
 
-use super::summary::SummaryVec;
+use crate::summary::SummaryVec;
 
 /// Borders of short durations, seconds (metrics.md 3, set NS).
 const NS: [f64; 18] = [

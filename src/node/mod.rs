@@ -16,7 +16,6 @@ mod registry;
 mod report;
 mod shared;
 mod snapshot;
-pub(crate) mod summary;
 mod survey;
 
 use std::{collections::BTreeMap, sync::Arc};

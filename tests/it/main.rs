@@ -14,6 +14,8 @@ mod bench;
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod commands;
 #[cfg(test)]
 mod compression;
@@ -21,6 +23,8 @@ mod compression;
 mod config;
 #[cfg(test)]
 mod connect;
+#[cfg(test)]
+mod embed;
 mod golden;
 #[cfg(test)]
 mod grpc_conformance;
@@ -38,6 +42,8 @@ mod limits;
 mod nginx;
 #[cfg(test)]
 mod presence;
+#[cfg(test)]
+mod proxy;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]
