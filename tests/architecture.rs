@@ -24,7 +24,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("policy", &["model", "hooks", "auth", "proxy"]),
     (
         "node",
-        &["model", "protocol", "session", "hub", "engine", "hooks"],
+        &[
+            "model", "protocol", "session", "hub", "engine", "hooks", "summary",
+        ],
     ),
     ("transport", &["model", "protocol", "node"]),
     ("api", &["model", "node", "summary"]),
