@@ -2,7 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let schemas = ["proto/client.proto", "proto/api.proto"];
+    let schemas = ["proto/client.proto", "proto/api.proto", "proto/proxy.proto"];
     let mut descriptors = protox::compile(schemas, ["proto"])?;
     let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     // What gRPC reflection serves.
@@ -13,6 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The types of the server API are written by hand, as they are read from JSON too; `api` tests them against this.
     descriptors.file.retain(|file| file.name() != "api.proto");
     tonic_prost_build::configure()
+        // A method called Connect and a constructor called connect do not go together.
+        .build_transport(false)
         .bytes(".")
         .compile_fds(descriptors)?;
     // Between nodes; neither served nor reflected.

@@ -18,8 +18,8 @@ use centripetal::{
     config::Config,
     engine::{self, memory::Memory},
     hooks::{
-        Client, ConnectAnswer, ConnectQuestion, Hooks, Read, RefreshAnswer, SubRefreshAnswer,
-        SubscribeQuestion,
+        Client, ConnectAnswer, ConnectQuestion, Hooks, PublishAnswer, Read, RefreshAnswer,
+        SubRefreshAnswer, SubscribeAnswer, SubscribeQuestion,
     },
     model::{
         Channel, ChannelOptions, ClientError, Disconnect, Rejection, SubscribeOptions, UserId,
@@ -77,13 +77,14 @@ impl Hooks for Rooms {
         &self,
         _client: &Client,
         question: SubscribeQuestion,
-    ) -> Result<SubscribeOptions, Rejection> {
+    ) -> Result<SubscribeAnswer, Rejection> {
         self.channel(&question.channel)?;
-        Ok(SubscribeOptions {
+        let options = SubscribeOptions {
             positioned: true,
             recoverable: true,
             ..SubscribeOptions::default()
-        })
+        };
+        Ok(options.into())
     }
 
     async fn publish(
@@ -92,9 +93,9 @@ impl Hooks for Rooms {
         channel: &Channel,
         _subscribed: bool,
         data: Bytes,
-    ) -> Result<Bytes, Rejection> {
+    ) -> Result<PublishAnswer, Rejection> {
         self.channel(channel)?;
-        Ok(data)
+        Ok(data.into())
     }
 
     async fn read(

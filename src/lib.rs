@@ -11,7 +11,7 @@
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let config = Config::from_value(serde_json::json!({"client": {"insecure": true}}))?;
 //! config.refuse_missing()?;
-//! let gateway = Gateway::build(&config, None).await?;
+//! let gateway = Gateway::build(&config).await?;
 //! let node = gateway.node().clone();
 //! node.publish(&Channel::from("news"), Publish { data: r#"{"text":"hello"}"#.into(), ..Publish::default() }).await?;
 //! gateway.run(&Stop::default()).await;
@@ -52,6 +52,7 @@
 //! | [`hooks`] | the questions a node asks its owner | [`hooks::Hooks`] |
 //! | [`node`] | where these meet | [`node::Node`], [`node::Link`] |
 //! | [`auth`], [`policy`] | the standard answers: tokens, namespaces, permissions | [`policy::Policy`] |
+//! | [`proxy`] | whom the standard answers ask: your backend, over HTTP and gRPC | [`proxy::Proxies`] |
 //! | [`transport`] | gRPC and WebSocket as adapters | [`transport::grpc::Communicate`], [`transport::websocket::Endpoint`] |
 //! | [`api`] | the server API as an adapter | [`api::Api`] |
 //! | [`config`], [`telemetry`] | options, logs | [`config::Config`] |
@@ -75,8 +76,10 @@ pub mod model;
 pub mod node;
 pub mod policy;
 pub mod protocol;
+pub mod proxy;
 pub mod server;
 mod session;
+mod summary;
 pub mod telemetry;
 pub mod transport;
 
@@ -107,6 +110,14 @@ mod pb {
     pub mod stream {
         tonic::include_proto!("stream");
     }
+
+    #[allow(
+        dead_code,
+        reason = "calls that this edition never makes, and the server side, which applications have"
+    )]
+    pub mod proxy {
+        tonic::include_proto!("centrifugal.centrifugo.proxy");
+    }
 }
 
 /// The Rust code of the README, compiled with the documentation tests.
@@ -114,3 +125,9 @@ mod pb {
 #[doc = include_str!("../README.md")]
 #[derive(Debug)]
 pub struct Readme;
+
+/// The code of `docs/embed.md`, compiled likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/embed.md")]
+#[derive(Debug)]
+pub struct Embedding;

@@ -6,11 +6,8 @@ use std::{sync::OnceLock, time::Duration};
 
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
-use super::{
-    Via,
-    method::Method,
-    summary::{Summary, SummaryVec},
-};
+use super::{Via, method::Method};
+use crate::summary::{Summary, SummaryVec};
 
 /// Label values for what is not a method.
 pub(super) const BATCH: &str = "batch";

@@ -31,7 +31,6 @@ mod pattern;
 mod publish;
 pub mod request;
 pub mod result;
-mod summary;
 
 pub use error::{Error, Failure};
 pub use grpc::GrpcConfig;

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     engine::{self, Engine, HistoryQuery, memory::Memory},
     hooks::{
-        Client, ConnectAnswer, ConnectQuestion, Hooks, Read, RefreshAnswer, SubRefreshAnswer,
-        SubscribeQuestion,
+        Client, ConnectAnswer, ConnectQuestion, Hooks, PublishAnswer, Read, RefreshAnswer,
+        SubRefreshAnswer, SubscribeAnswer, SubscribeQuestion,
     },
     model::{
         Channel, ChannelOptions, ClientError, Disconnect, Encoding, Peer, Rejection,
@@ -76,11 +76,11 @@ impl Hooks for Open {
         &self,
         _: &Client,
         question: SubscribeQuestion,
-    ) -> Result<SubscribeOptions, Rejection> {
+    ) -> Result<SubscribeAnswer, Rejection> {
         self.channel(&question.channel)?;
         let mut options = granted();
         options.push_join_leave = question.join_leave;
-        Ok(options)
+        Ok(options.into())
     }
 
     async fn publish(
@@ -89,8 +89,8 @@ impl Hooks for Open {
         _: &Channel,
         _: bool,
         data: Bytes,
-    ) -> Result<Bytes, Rejection> {
-        Ok(data)
+    ) -> Result<PublishAnswer, Rejection> {
+        Ok(data.into())
     }
 
     async fn read(&self, _: &Client, _: &Channel, _: bool, _: Read) -> Result<(), Rejection> {

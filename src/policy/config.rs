@@ -140,10 +140,22 @@ pub struct ChannelOptionsConfig {
     pub publication_data_format: String,
     /// Ask the backend on subscribe.
     pub subscribe_proxy_enabled: bool,
+    /// Proxy to ask then.
+    pub subscribe_proxy_name: String,
     /// Ask the backend on publish.
     pub publish_proxy_enabled: bool,
+    /// Proxy to ask then.
+    pub publish_proxy_name: String,
+    /// Ask the backend when a subscription expires.
+    pub sub_refresh_proxy_enabled: bool,
+    /// Proxy to ask then.
+    pub sub_refresh_proxy_name: String,
     /// Feed subscriptions from a backend stream.
     pub subscribe_stream_proxy_enabled: bool,
+    /// Proxy that streams then.
+    pub subscribe_stream_proxy_name: String,
+    /// Clients may send into that stream.
+    pub subscribe_stream_proxy_bidirectional: bool,
     /// Empty, `stream`, `map`, `map_clients`, `map_users` or `shared_poll`.
     pub subscription_type: String,
 }
@@ -151,8 +163,33 @@ pub struct ChannelOptionsConfig {
 /// Section `rpc`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct RpcConfig {
+    /// Methods whose name has no namespace.
+    pub without_namespace: RpcOptionsConfig,
+    /// Namespaces of methods.
+    pub namespaces: Vec<RpcNamespaceConfig>,
+    /// Between namespace and the rest of a method.
+    pub namespace_boundary: String,
     /// Built-in method.
     pub ping: RpcPingConfig,
+}
+
+/// One entry of `rpc.namespaces`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct RpcNamespaceConfig {
+    /// Name, unique.
+    pub name: String,
+    /// What is done with its methods.
+    #[serde(flatten)]
+    pub options: RpcOptionsConfig,
+}
+
+/// What is done with methods of calls.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct RpcOptionsConfig {
+    /// Ask the backend.
+    pub proxy_enabled: bool,
+    /// Proxy to ask then.
+    pub proxy_name: String,
 }
 
 /// Section `rpc.ping`.
@@ -180,6 +217,9 @@ impl Default for Config {
                 user_separator: ",".to_owned(),
             },
             rpc: RpcConfig {
+                without_namespace: RpcOptionsConfig::default(),
+                namespaces: Vec::new(),
+                namespace_boundary: ":".to_owned(),
                 ping: RpcPingConfig {
                     enabled: false,
                     method: "ping".to_owned(),

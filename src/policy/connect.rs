@@ -4,15 +4,17 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::{
     Policy, Settings,
+    backend::Introduced,
     note::{Note, Use},
 };
 use crate::{
     auth::{ConnectionToken, Kind, Presented, Reason, Refusal},
-    hooks::{Client, ConnectAnswer, ConnectQuestion},
+    hooks::{Client, ConnectAnswer, ConnectQuestion, Headers},
     model::{
         Channel, ClientError, Disconnect, Encoding, Rejection, SubscribeOptions, SubscribeSource,
         UserId,
@@ -23,6 +25,8 @@ use crate::{
 struct Identity {
     token: ConnectionToken,
     may_ask: bool,
+    /// Custom data of the reply.
+    data: Bytes,
 }
 
 impl Policy {
@@ -36,8 +40,13 @@ impl Policy {
             .auth
             .find(&question.headers, &question.data)
             .map_err(|refusal| self.refuse_connect(refusal, client))?;
-        let Identity { token, may_ask } = self
-            .identify(&settings, client, &question.token, found.presented)
+        let headers = self.proxies.keep(question.headers.iter());
+        let Identity {
+            token,
+            may_ask,
+            data,
+        } = self
+            .identify(&settings, client, (&question, &headers), found.presented)
             .await?;
         let mut channels = token.channels;
         let personal = settings.subscribe_personal(&token.user, &mut channels)?;
@@ -48,10 +57,11 @@ impl Policy {
         Ok(ConnectAnswer {
             user: token.user,
             expire_at: token.expire_at.filter(|_| !settings.insecure),
-            server_side_refresh: false,
+            server_side_refresh: self.proxies.refresh().is_some(),
             info: token.info,
             meta: token.meta.unwrap_or_default(),
-            data: bytes::Bytes::new(),
+            data,
+            headers,
             channels,
             single_connection: personal.filter(|_| single),
         })
@@ -62,9 +72,10 @@ impl Policy {
         &self,
         settings: &Settings,
         client: &Client,
-        token: &str,
+        (question, emulated): (&ConnectQuestion, &Headers),
         presented: Option<Presented>,
     ) -> Result<Identity, Rejection> {
+        let token = question.token.as_str();
         let refuse = |refusal| self.refuse_connect(refusal, client);
         let peer = &client.peer;
         let places = [
@@ -78,6 +89,7 @@ impl Policy {
         let known = |token| Identity {
             token,
             may_ask: true,
+            data: Bytes::new(),
         };
         if !token.is_empty() {
             let lookup = |channel: &Channel| settings.channel(channel);
@@ -108,6 +120,16 @@ impl Policy {
                 ..ConnectionToken::default()
             }));
         }
+        let introduced = self
+            .ask_connect(settings, client, question, emulated)
+            .await?;
+        if let Some(Introduced { token, data }) = introduced {
+            return Ok(Identity {
+                token,
+                may_ask: false,
+                data,
+            });
+        }
         self.without_credentials(settings, client)
     }
 
@@ -121,6 +143,7 @@ impl Policy {
             return Ok(Identity {
                 token: ConnectionToken::default(),
                 may_ask: true,
+                data: Bytes::new(),
             });
         }
         match &client.peer.user_header {
@@ -130,6 +153,7 @@ impl Policy {
                     ..ConnectionToken::default()
                 },
                 may_ask: false,
+                data: Bytes::new(),
             }),
             _ => {
                 self.note(Note::NoCredentials, client, None);

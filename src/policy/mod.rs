@@ -4,6 +4,8 @@
 //! Holds no connection, no subscription and no data; everything it needs comes with the question.
 //! Settings are replaced whole ([`Policy::reload`]); a question sees one set of settings from beginning to end.
 
+mod backend;
+mod calls;
 mod channel;
 mod config;
 mod connect;
@@ -20,6 +22,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use self::{
+    calls::Calls,
     config::PersonalChannelConfig,
     namespace::{Namespaces, Resolved},
     note::Note,
@@ -27,18 +30,17 @@ use self::{
 use crate::{
     auth::{Authenticator, Pace, PatternError},
     hooks::{
-        Client, ConnectAnswer, ConnectQuestion, Hooks, Read, RefreshAnswer, SubRefreshAnswer,
-        SubscribeQuestion,
+        Client, ConnectAnswer, ConnectQuestion, Hooks, PublishAnswer, Read, RefreshAnswer,
+        SubRefreshAnswer, SubscribeAnswer, SubscribeQuestion,
     },
-    model::{
-        Channel, ChannelOptions, ClientError, Disconnect, Rejection, SubscribeOptions, Version,
-    },
+    model::{Channel, ChannelOptions, ClientError, Disconnect, Rejection, Version},
+    proxy::Proxies,
 };
 
 pub use channel::{Name, Naming};
 pub use config::{
     ChannelConfig, ChannelOptionsConfig, ClientConfig, Config, NamespaceConfig, RpcConfig,
-    RpcPingConfig,
+    RpcNamespaceConfig, RpcOptionsConfig, RpcPingConfig,
 };
 
 /// Why a policy cannot be built. Every one of these stops the start.
@@ -79,6 +81,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Policy {
     auth: Authenticator,
+    proxies: Proxies,
     settings: RwLock<Arc<Settings>>,
     pace: Pace<{ Note::COUNT }>,
 }
@@ -90,7 +93,7 @@ struct Settings {
     insecure: bool,
     anonymous: bool,
     personal: PersonalChannelConfig,
-    ping_method: Option<String>,
+    calls: Calls,
 }
 
 impl Config {
@@ -111,9 +114,23 @@ impl Policy {
     pub fn new(config: &Config, auth: Authenticator) -> Result<Self, Error> {
         Ok(Self {
             auth,
+            proxies: Proxies::default(),
             settings: RwLock::new(Arc::new(Settings::new(config)?)),
             pace: Pace::default(),
         })
+    }
+
+    /// The same policy with these backends to ask. Without any, what needs one is refused with 108.
+    #[must_use]
+    pub fn with_proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
+    /// The backends that are asked.
+    #[must_use]
+    pub const fn proxies(&self) -> &Proxies {
+        &self.proxies
     }
 
     /// Takes other settings for every question from now on. Those of [`Authenticator::reload`] are apart.
@@ -143,13 +160,12 @@ impl Settings {
                 return Err(Error::SingleConnection);
             }
         }
-        let ping = &config.rpc.ping;
         Ok(Self {
             namespaces,
             insecure: config.client.insecure,
             anonymous: config.client.allow_anonymous_connect_without_token,
             personal,
-            ping_method: ping.enabled.then(|| ping.method.clone()),
+            calls: Calls::new(&config.rpc)?,
         })
     }
 
@@ -187,7 +203,7 @@ impl Hooks for Policy {
         &self,
         client: &Client,
         question: SubscribeQuestion,
-    ) -> Result<SubscribeOptions, Rejection> {
+    ) -> Result<SubscribeAnswer, Rejection> {
         self.answer_subscribe(client, question).await
     }
 
@@ -197,9 +213,8 @@ impl Hooks for Policy {
         channel: &Channel,
         subscribed: bool,
         data: Bytes,
-    ) -> Result<Bytes, Rejection> {
-        self.answer_publish(client, channel, subscribed, &data)?;
-        Ok(data)
+    ) -> Result<PublishAnswer, Rejection> {
+        self.answer_publish(client, channel, subscribed, data).await
     }
 
     async fn read(
@@ -212,11 +227,8 @@ impl Hooks for Policy {
         self.answer_read(client, channel, subscribed, what)
     }
 
-    async fn rpc(&self, _: &Client, method: &str, _: Bytes) -> Result<Bytes, Rejection> {
-        match &self.settings().ping_method {
-            Some(ping) if ping == method => Ok(Bytes::new()),
-            _ => Err(ClientError::NOT_AVAILABLE.into()),
-        }
+    async fn rpc(&self, client: &Client, method: &str, data: Bytes) -> Result<Bytes, Rejection> {
+        self.answer_rpc(client, method, data).await
     }
 
     async fn message(&self, client: &Client, _: Bytes) -> Result<(), Rejection> {
@@ -237,6 +249,18 @@ impl Hooks for Policy {
         token: &str,
     ) -> Result<SubRefreshAnswer, Rejection> {
         self.answer_sub_refresh(client, channel, token).await
+    }
+
+    async fn renew(&self, client: &Client) -> Result<RefreshAnswer, Rejection> {
+        self.answer_renew(client).await
+    }
+
+    async fn sub_renew(
+        &self,
+        client: &Client,
+        channel: &Channel,
+    ) -> Result<Option<SubRefreshAnswer>, Rejection> {
+        self.answer_sub_renew(client, channel).await
     }
 }
 

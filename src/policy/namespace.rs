@@ -165,6 +165,7 @@ impl Namespace {
                     recoverable: options.force_recovery,
                     recovery_mode,
                     auto_cache_recover: options.auto_cache_recover,
+                    server_side_refresh: options.sub_refresh_proxy_enabled,
                     ..SubscribeOptions::default()
                 },
             }),
@@ -204,14 +205,9 @@ impl Namespace {
     pub(super) const fn asks_on_subscribe(&self) -> bool {
         self.allow.subscribe_proxy_enabled || self.allow.subscribe_stream_proxy_enabled
     }
-
-    /// The backend decides about publications, or takes them.
-    pub(super) const fn asks_on_publish(&self) -> bool {
-        self.allow.publish_proxy_enabled || self.allow.subscribe_stream_proxy_enabled
-    }
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     name.len() >= 2
         && name
             .bytes()

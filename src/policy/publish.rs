@@ -1,19 +1,21 @@
 //! May it publish, and may it read presence or history (client-protocol.md 4.5, tokens.md 8.2)?
 
+use bytes::Bytes;
+
 use super::{Policy, namespace::Standing, note::Note};
 use crate::{
-    hooks::{Client, Read},
+    hooks::{Client, PublishAnswer, Read},
     model::{Channel, ClientError, Disconnect, Rejection, Version},
 };
 
 impl Policy {
-    pub(super) fn answer_publish(
+    pub(super) async fn answer_publish(
         &self,
         client: &Client,
         channel: &Channel,
         subscribed: bool,
-        data: &[u8],
-    ) -> Result<(), Rejection> {
+        data: Bytes,
+    ) -> Result<PublishAnswer, Rejection> {
         let settings = self.settings();
         if client.version == Version::V1 && data.is_empty() {
             return Err(Disconnect::BAD_REQUEST.into());
@@ -22,16 +24,25 @@ impl Policy {
             self.note_unknown(rejection, Note::PublishUnknown, client, channel);
         })?;
         let namespace = resolved.namespace;
-        // Whoever the backend is asked about waits until there is a way to ask it.
-        if namespace.asks_on_publish() {
-            return Err(ClientError::NOT_AVAILABLE.into());
+        let allow = &namespace.allow;
+        // Where the backend decides, permissions do not count.
+        if allow.publish_proxy_enabled {
+            let name = &allow.publish_proxy_name;
+            return self.ask_publish(client, channel, data, name).await;
+        }
+        if allow.subscribe_stream_proxy_enabled {
+            return if allow.subscribe_stream_proxy_bidirectional {
+                Ok(PublishAnswer::Upstream(data))
+            } else {
+                Err(ClientError::NOT_AVAILABLE.into())
+            };
         }
         let who = Standing {
             anonymous: client.user.is_empty(),
             subscribed,
         };
         if settings.insecure || namespace.allows_publish(who) {
-            return Ok(());
+            return Ok(data.into());
         }
         self.note(Note::Publish, client, Some(channel));
         Err(ClientError::PERMISSION_DENIED.into())

@@ -7,23 +7,34 @@ use super::{
 };
 use crate::{
     auth::{Kind, Reason, Refusal, SubscriptionToken},
-    hooks::{Client, SubscribeQuestion},
+    hooks::{Client, SubscribeAnswer, SubscribeQuestion},
     model::{
         Channel, ClientError, Disconnect, Rejection, SubscribeOptions, SubscribeSource,
         SubscriptionType, Version,
     },
 };
 
+/// What permission there is without a token.
+enum Permit {
+    /// This one.
+    Source(SubscribeSource),
+    /// That of the backend, which has to be asked.
+    Ask,
+}
+
 impl Policy {
     pub(super) async fn answer_subscribe(
         &self,
         client: &Client,
         question: SubscribeQuestion,
-    ) -> Result<SubscribeOptions, Rejection> {
+    ) -> Result<SubscribeAnswer, Rejection> {
         let settings = self.settings();
         let resolved = self.open_for_subscribe(&settings, client, &question)?;
         let mut options = if question.token.is_empty() {
-            let source = self.permit(&settings, client, &question, &resolved)?;
+            let Permit::Source(source) = self.permit(&settings, client, &question, &resolved)?
+            else {
+                return self.ask_subscribe(client, &question, &resolved).await;
+            };
             SubscribeOptions {
                 source,
                 ..resolved.namespace.channel.subscribe.clone()
@@ -33,7 +44,7 @@ impl Policy {
                 .await?
         };
         settings.grant_requests(&mut options, resolved.namespace, client, &question);
-        Ok(options)
+        Ok(options.into())
     }
 
     /// Everything about the name and the type, which comes before every permission.
@@ -74,7 +85,7 @@ impl Policy {
         client: &Client,
         question: &SubscribeQuestion,
         resolved: &Resolved<'_>,
-    ) -> Result<SubscribeSource, ClientError> {
+    ) -> Result<Permit, ClientError> {
         if resolved.name.private {
             self.note(Note::PrivateWithoutToken, client, Some(&question.channel));
             return Err(ClientError::PERMISSION_DENIED);
@@ -83,18 +94,17 @@ impl Policy {
         let user = client.user.as_str();
         match settings.user_list(resolved) {
             Some(users) if settings.namespaces.naming.lists(users, user) => {
-                return Ok(SubscribeSource::UserLimited);
+                return Ok(Permit::Source(SubscribeSource::UserLimited));
             }
-            // Whoever the backend is asked about waits until there is a way to ask it.
-            None if namespace.asks_on_subscribe() => return Err(ClientError::NOT_AVAILABLE),
+            None if namespace.asks_on_subscribe() => return Ok(Permit::Ask),
             None if namespace.allows_subscribe(user.is_empty()) => {
-                return Ok(SubscribeSource::ClientAllowed);
+                return Ok(Permit::Source(SubscribeSource::ClientAllowed));
             }
             // Neither the backend nor the permission for clients counts for who is not on a list.
             _ => {}
         }
         if settings.insecure {
-            return Ok(SubscribeSource::ClientInsecure);
+            return Ok(Permit::Source(SubscribeSource::ClientInsecure));
         }
         self.note(Note::Subscribe, client, Some(&question.channel));
         Err(ClientError::PERMISSION_DENIED)

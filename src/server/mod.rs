@@ -14,7 +14,7 @@ use crate::transport::{
     self, Tasks,
     grpc::{self, Health},
 };
-use crate::{auth, config, policy};
+use crate::{auth, config, policy, proxy};
 
 mod drain;
 mod endpoints;
@@ -32,7 +32,7 @@ pub mod tls;
 pub use drain::{Config as ShutdownConfig, Outcome, Steps};
 pub use endpoints::{Endpoint, health, init, metrics, readiness};
 pub use entrance::{Entrance, Metrics as EntranceMetrics};
-pub use gateway::{Gateway, Reload};
+pub use gateway::{Builder, Gateway, Reload};
 pub use listener::BindError;
 pub use process::run;
 pub use signals::{Stop, watch};
@@ -74,6 +74,9 @@ pub enum Error {
     /// A namespace breaks a rule.
     #[error(transparent)]
     Policy(#[from] policy::Error),
+    /// A proxy to the backend cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] proxy::BuildError),
     /// `client.user_id_http_header` is no header name.
     #[error("client.user_id_http_header is no header name")]
     UserHeader(#[from] ::http::header::InvalidHeaderName),

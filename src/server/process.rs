@@ -20,7 +20,7 @@ pub async fn run(
     page: Option<Router>,
     ready: impl FnOnce(&Gateway),
 ) -> Result<Outcome, Error> {
-    let gateway = Gateway::build(&config, page).await?;
+    let gateway = Gateway::builder(&config).dev(page).build().await?;
     let _pid_file = PidFile::write(&config.pid_file)?;
     ready(&gateway);
     let stop = Stop::default();

@@ -82,6 +82,7 @@ impl Session {
         connecting.channels = answer.channels;
         connecting.data = answer.data;
         self.meta = answer.meta;
+        self.emulated = answer.headers;
         self.expiry = Expiry {
             at: expire_at,
             server_side: answer.server_side_refresh,

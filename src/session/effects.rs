@@ -46,6 +46,10 @@ pub(crate) enum Call {
     Deregister(UserId),
     /// Ask the hooks for a subscription.
     Subscribe(Box<SubscribeRequest>),
+    /// The connection has expired, and the server refreshes it: ask the hooks.
+    Renew,
+    /// The same for a subscription.
+    SubRenew(Channel),
     /// Register the subscriber, add presence, read history.
     Join(Box<Join>),
     /// Tell others that this client joined.
@@ -140,6 +144,8 @@ pub(crate) struct Identified {
     pub(crate) info: Bytes,
     /// Connection meta, for the hooks only.
     pub(crate) meta: Bytes,
+    /// Emulated headers, for the hooks only.
+    pub(crate) headers: Arc<[(String, String)]>,
     /// Custom data of the reply.
     pub(crate) data: Bytes,
     /// Server-side subscriptions.
@@ -191,6 +197,10 @@ pub(crate) enum Outcome {
     Refresh(Result<Refreshed, Rejection>),
     /// Of [`Call::SubRefresh`].
     SubRefresh(Result<SubRefreshed, Rejection>),
+    /// Of [`Call::Renew`].
+    Renewed(Result<Refreshed, Rejection>),
+    /// Of [`Call::SubRenew`]; `None` ends the subscription.
+    SubRenewed(Result<Option<SubRefreshed>, Rejection>),
     /// Of [`Call::Top`]; `None` when it could not be read.
     Top(Option<StreamPosition>),
     /// Of a call without answer.

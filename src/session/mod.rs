@@ -12,6 +12,7 @@ mod command;
 mod connect;
 mod delivery;
 mod effects;
+mod feed;
 mod leave;
 mod recovery;
 mod refresh;
@@ -88,6 +89,8 @@ enum Pending {
     Message,
     Refresh(u32),
     SubRefresh(u32),
+    Renew,
+    SubRenew(crate::model::SubscriptionKey),
     Top(crate::model::SubscriptionKey),
     Nothing,
 }
@@ -104,6 +107,8 @@ pub(crate) struct Session {
     info: Arc<ClientInfo>,
     /// Kept for the hooks, never sent.
     meta: Bytes,
+    /// Likewise.
+    emulated: Arc<[(String, String)]>,
     expiry: Expiry,
     table: Table,
     timers: Timers,
@@ -137,6 +142,7 @@ impl Session {
             state: State::New,
             info,
             meta: Bytes::new(),
+            emulated: Arc::default(),
             expiry: Expiry::default(),
             table: Table::default(),
             timers,
@@ -174,6 +180,11 @@ impl Session {
     /// Connection meta; empty for none.
     pub(crate) fn meta(&self) -> &Bytes {
         &self.meta
+    }
+
+    /// Emulated headers that are kept for the hooks.
+    pub(crate) fn emulated(&self) -> &Arc<[(String, String)]> {
+        &self.emulated
     }
 
     /// Generation of the protocol; V2 until decided.
@@ -303,6 +314,10 @@ impl Session {
             }
             (Pending::SubRefresh(id), Outcome::SubRefresh(result)) => {
                 self.sub_refreshed(now, id, result, out)
+            }
+            (Pending::Renew, Outcome::Renewed(result)) => self.renewed(now, result, out),
+            (Pending::SubRenew(key), Outcome::SubRenewed(result)) => {
+                self.sub_renewed(now, key, result, out)
             }
             (Pending::Top(key), Outcome::Top(top)) => {
                 self.position_checked(now, key, top.as_ref(), out)

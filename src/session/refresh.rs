@@ -8,7 +8,7 @@ use super::{
 use crate::{
     model::{
         Channel, ClientError, ClientInfo, Disconnect, Now, Refresh, Rejection, SubscribeSource,
-        Version,
+        SubscriptionKey, Version,
     },
     protocol::{Push, PushBody, RefreshResult, ReplyBody, SubRefreshRequest, SubRefreshResult},
 };
@@ -145,6 +145,63 @@ impl Session {
             subscription.info = info;
         }
         self.reply(id, ReplyBody::SubRefresh(SubRefreshResult { ttl }), out);
+    }
+
+    /// The hooks have said how an expired connection goes on (client-protocol.md 4.10). The client is not told.
+    pub(super) fn renewed(
+        &mut self,
+        now: Now,
+        result: Result<Refreshed, Rejection>,
+        out: &mut Effects,
+    ) {
+        let refreshed = match result {
+            Ok(refreshed) => refreshed,
+            Err(Rejection::Disconnect(why)) => return self.close(why, out),
+            Err(Rejection::Error(_)) => return self.close(Disconnect::SERVER_ERROR, out),
+        };
+        let expire_at = refreshed.expire_at.map(|at| at.min(now.unix() + MAX_TTL));
+        if Self::ttl(now, expire_at, true).is_err() {
+            return self.close(Disconnect::EXPIRED, out);
+        }
+        self.expiry.at = expire_at;
+        self.schedule_expiry(now);
+        if !refreshed.info.is_empty() {
+            self.info = Arc::new(ClientInfo {
+                conn_info: refreshed.info,
+                ..(*self.info).clone()
+            });
+        }
+        if let Some(meta) = refreshed.meta {
+            self.meta = meta;
+        }
+    }
+
+    /// The hooks have said how an expired subscription goes on (client-protocol.md 4.11).
+    pub(super) fn sub_renewed(
+        &mut self,
+        now: Now,
+        key: SubscriptionKey,
+        result: Result<Option<SubRefreshed>, Rejection>,
+        out: &mut Effects,
+    ) {
+        let refreshed = match result {
+            Ok(Some(refreshed)) => refreshed,
+            Ok(None) | Err(Rejection::Error(_)) => return self.subscription_expired(key, out),
+            Err(Rejection::Disconnect(why)) => return self.close(why, out),
+        };
+        let expire_at = refreshed.expire_at.map(|at| at.min(now.unix() + MAX_TTL));
+        if Self::ttl(now, expire_at, true).is_err() {
+            return self.subscription_expired(key, out);
+        }
+        let info = self.info_with(&refreshed.info);
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
+        subscription.options.expire_at = expire_at;
+        if !refreshed.info.is_empty() {
+            subscription.options.info = refreshed.info;
+            subscription.info = info;
+        }
     }
 
     /// The server API changes the expiration (server-api.md 8.6).

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Call, Effects, Join, Joined, Pending, Session,
+    Call, Effects, Join, Joined, MAX_TTL, Pending, Session,
     recovery::{self, Settled},
     subscription::{End, Joining, Live, Purpose, Side, State as Sub, Subscription},
 };
@@ -107,7 +107,8 @@ impl Session {
         result: Result<Box<SubscribeOptions>, Rejection>,
         out: &mut Effects,
     ) {
-        let checked = result.and_then(|options| {
+        let checked = result.and_then(|mut options| {
+            options.expire_at = options.expire_at.map(|at| at.min(now.unix() + MAX_TTL));
             Self::ttl(now, options.expire_at, options.server_side_refresh)?;
             Ok(options)
         });

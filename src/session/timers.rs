@@ -112,7 +112,10 @@ impl Session {
             return self.close(Disconnect::NO_PONG, out);
         }
         if due(&mut self.timers.expire, now) {
-            return self.close(Disconnect::EXPIRED, out);
+            if !self.expiry.server_side {
+                return self.close(Disconnect::EXPIRED, out);
+            }
+            self.call(Call::Renew, Pending::Renew, out);
         }
         if due(&mut self.timers.leave, now) {
             return self.close(Disconnect::SERVER_ERROR, out);
@@ -149,7 +152,13 @@ impl Session {
         self.timers.expire = self.expiry.at.map(|at| {
             let left =
                 u64::try_from(at.saturating_mul(1000).saturating_sub(now.unix_ms)).unwrap_or(0);
-            now.instant + Duration::from_millis(left) + self.config.expired_close_delay
+            // Who is refreshed by the server needs no time for it.
+            let grace = if self.expiry.server_side {
+                Duration::ZERO
+            } else {
+                self.config.expired_close_delay
+            };
+            now.instant + Duration::from_millis(left) + grace
         });
     }
 
@@ -232,6 +241,25 @@ impl Session {
         if !over || !matches!(subscription.state, Sub::Live(_)) {
             return;
         }
+        if !subscription.options.server_side_refresh {
+            return self.subscription_expired(key, out);
+        }
+        let channel = subscription.channel.clone();
+        let asked = |(_, pending): &(_, Pending)| matches!(pending, Pending::SubRenew(other) if *other == key);
+        if !self.pending.iter().any(asked) {
+            self.call(Call::SubRenew(channel), Pending::SubRenew(key), out);
+        }
+    }
+
+    /// A subscription has not been refreshed in time.
+    pub(super) fn subscription_expired(
+        &mut self,
+        key: crate::model::SubscriptionKey,
+        out: &mut Effects,
+    ) {
+        let Some(subscription) = self.table.get_mut(key) else {
+            return;
+        };
         if subscription.side == Side::Client && self.version == Version::V2 {
             self.leave(key, End::Push(Unsubscribe::EXPIRED), out);
         } else {

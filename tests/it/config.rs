@@ -46,6 +46,10 @@ const CHECKED_EARLIER: &[(&str, &str)] = &[
         "a used proxy without endpoint is an error (proxy.md 18)",
     ),
     (
+        "proxy_endpoint_scheme",
+        "addresses of proxies are checked early",
+    ),
+    (
         "int_too_large",
         "a number beyond 64 bits is an error, it does not wrap around",
     ),
@@ -64,12 +68,8 @@ const STARTED_DIFFERENTLY: &[(&str, &str)] = &[
         "a used proxy without endpoint is an error (proxy.md 18)",
     ),
     (
-        "proxies_default_named_used",
-        "needs the subscribe proxy, which does not exist yet",
-    ),
-    (
         "proxy_endpoint_scheme",
-        "needs the connect proxy, which does not exist yet",
+        "a scheme that nobody speaks stops the start, not the first question",
     ),
     (
         "insecure_switches",

@@ -437,13 +437,15 @@ async fn headers_without_end(on: Transport) {
     let mut scene = Scene::new().await;
     let large = "x".repeat(20_000);
     let headers = [("x-large", &*large)];
+    let name = "centripetal_http_headers_too_large_total";
+    let counter = Metric::of(&scene.server, name, &[]).await;
     if on == Transport::Grpc {
-        // HTTP status 431, which gRPC knows no name for.
         let refused = match on.open_with(&scene.server, &headers).await {
             Ok(mut client) => client.close().await,
             Err(refused) => refused,
         };
-        assert_eq!(refused, close(0, "", Code::Unknown));
+        let told = close(0, "", Code::ResourceExhausted);
+        assert_eq!(refused, told);
     } else {
         let offer = Offer {
             query: "",
@@ -451,6 +453,7 @@ async fn headers_without_end(on: Transport) {
         };
         assert_eq!(offer.refused(&scene.server).await, 431);
     }
+    counter.increased().await;
     scene.unharmed().await;
 }
 

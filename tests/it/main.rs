@@ -23,6 +23,8 @@ mod compression;
 mod config;
 #[cfg(test)]
 mod connect;
+#[cfg(test)]
+mod embed;
 mod golden;
 #[cfg(test)]
 mod grpc_conformance;
@@ -40,6 +42,8 @@ mod limits;
 mod nginx;
 #[cfg(test)]
 mod presence;
+#[cfg(test)]
+mod proxy;
 #[cfg(test)]
 mod publish;
 #[cfg(test)]

@@ -6,7 +6,8 @@
 use serde_json::Value;
 
 use crate::{
-    auth::Config as AuthConfig, policy::Config as PolicyConfig, server::tls::Config as TlsConfig,
+    auth::Config as AuthConfig, policy::Config as PolicyConfig, proxy::Config as ProxyConfig,
+    server::tls::Config as TlsConfig,
 };
 
 use super::{
@@ -48,7 +49,7 @@ fn broken(text: impl Into<String>) -> Checked {
 }
 
 /// Rules of single modules, called after all others. A module adds one line here.
-const MODULE_RULES: &[fn(&Config) -> Checked] = &[tokens, namespaces, certificates];
+const MODULE_RULES: &[fn(&Config) -> Checked] = &[tokens, namespaces, certificates, backends];
 
 /// Keys, patterns and key set templates of tokens, and the secrets of credentials.
 fn tokens(config: &Config) -> Checked {
@@ -72,6 +73,16 @@ fn certificates(config: &Config) -> Checked {
         .section("")
         .map_err(|error| Invalid::new(error.to_string()))?;
     section.check().map_err(|error| told(&error))
+}
+
+/// Addresses, certificates and headers of proxies.
+fn backends(config: &Config) -> Checked {
+    let section: ProxyConfig = config
+        .section("")
+        .map_err(|error| Invalid::new(error.to_string()))?;
+    section
+        .check(|option| super::read_pem(option).ok())
+        .map_err(|error| told(&error))
 }
 
 /// An error with its causes, on one line.

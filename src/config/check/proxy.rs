@@ -73,6 +73,10 @@ pub(super) fn references(root: Section<'_>, options: Section<'_>) -> Checked {
             resolve(root, options.text(name), &default, what)?;
         }
     }
+    if options.on("subscribe_stream_proxy_enabled") {
+        let name = options.text("subscribe_stream_proxy_name");
+        streams(root, name)?;
+    }
     let others = ["subscribe", "publish", "sub_refresh"];
     if options.on("subscribe_stream_proxy_enabled")
         && others
@@ -82,6 +86,19 @@ pub(super) fn references(root: Section<'_>, options: Section<'_>) -> Checked {
         return broken(
             "can't use subscribe stream proxy together with subscribe, publish or sub refresh proxies",
         );
+    }
+    Ok(())
+}
+
+/// Streams go over gRPC only (proxy.md 14).
+fn streams(root: Section<'_>, name: &str) -> Checked {
+    let mut named = root.entries("proxies");
+    let proxy = named
+        .find(|proxy| proxy.text("name") == name)
+        .unwrap_or_else(|| root.section("channel.proxy.subscribe_stream"));
+    let endpoint = proxy.text("endpoint");
+    if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
+        return broken("subscribe stream proxy needs a gRPC endpoint");
     }
     Ok(())
 }

@@ -77,13 +77,13 @@ table! {
     B allow_user_limited_channels   bool(false) "Honour a list of users in the channel's name, as in `news#ann,bob`.";
     C channel_regex         text("")    "Pattern for the name behind the namespace; also allows letters beyond ASCII.";
     C publication_data_format text("")  "What payloads must be: `json`, `json_object`, `binary`; empty means as `channel.publication_data_format` says.";
-    A subscribe_proxy_enabled       bool(false)     "Ask the backend about subscriptions." [missing];
+    A subscribe_proxy_enabled       bool(false)     "Ask the backend about subscriptions.";
     B subscribe_proxy_name          text("default") "Proxy to ask then.";
-    A publish_proxy_enabled         bool(false)     "Ask the backend about publications of clients." [missing];
+    A publish_proxy_enabled         bool(false)     "Ask the backend about publications of clients.";
     B publish_proxy_name            text("default") "Proxy to ask then.";
-    B sub_refresh_proxy_enabled     bool(false)     "Ask the backend when a subscription expires." [missing];
+    B sub_refresh_proxy_enabled     bool(false)     "Ask the backend when a subscription expires.";
     B sub_refresh_proxy_name        text("default") "Proxy to ask then.";
-    C subscribe_stream_proxy_enabled bool(false)    "Let a stream from the backend feed each subscription." [missing];
+    C subscribe_stream_proxy_enabled bool(false)    "Let a stream from the backend feed each subscription.";
     C subscribe_stream_proxy_name   text("default") "Proxy that streams then.";
     C subscribe_stream_proxy_bidirectional bool(false) "Clients may send into that stream.";
     C subscription_type     text("")    "Kind of channel: empty or `stream`, `map`, `map_clients`, `map_users`, `shared_poll`." [only(&["", "stream"])];
@@ -109,7 +109,7 @@ table! {
 
 table! {
     CHANNEL:
-    A proxy                   section(&[PROXIES])  "The proxies called `default`, one for each question." [missing];
+    A proxy                   section(&[PROXIES])  "The proxies called `default`, one for each question.";
     A without_namespace       section(&[OPTIONS])  "Options of channels whose name has no namespace.";
     A namespaces              named(&[NAMESPACE, OPTIONS]) "Namespaces: channels with options of their own.";
     B history_meta_ttl        secs(2_592_000)      "How long offset and epoch are remembered, in whole seconds.";
@@ -123,7 +123,7 @@ table! {
 
 table! {
     RPC_OPTIONS:
-    A proxy_enabled bool(false)     "Let the backend answer these methods." [missing];
+    A proxy_enabled bool(false)     "Let the backend answer these methods.";
     B proxy_name    text("default") "Proxy to ask then.";
 }
 
@@ -140,7 +140,7 @@ table! {
 
 table! {
     RPC:
-    A proxy              section(&[PROXY])       "The proxy called `default`." [missing];
+    A proxy              section(&[PROXY])       "The proxy called `default`.";
     A without_namespace  section(&[RPC_OPTIONS]) "Methods whose name has no namespace.";
     B namespaces         named(&[RPC_NAMESPACE, RPC_OPTIONS]) "Groups of methods with options of their own.";
     C ping               section(&[PING])        "A built-in method for trying things out.";

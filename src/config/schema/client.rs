@@ -20,8 +20,8 @@ table! {
 
 table! {
     PROXIES:
-    A connect section(&[PROXY_SWITCH, PROXY]) "Asked about connections that bring no token." [missing];
-    B refresh section(&[PROXY_SWITCH, PROXY]) "Asked when connections expire." [missing];
+    A connect section(&[PROXY_SWITCH, PROXY]) "Asked about connections that bring no token.";
+    B refresh section(&[PROXY_SWITCH, PROXY]) "Asked when connections expire.";
 }
 
 table! {

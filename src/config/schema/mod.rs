@@ -34,7 +34,7 @@ table! {
     A client            section(&[client::CLIENT])             "Client connections: who may connect, and within which limits.";
     A channel           section(&[channel::CHANNEL])           "Channels, their namespaces, and the rules of their names.";
     A rpc               section(&[channel::RPC])               "Calls from clients that your backend answers.";
-    B proxies           named(&[channel::NAMED_PROXY, shared::PROXY]) "Named backend proxies that namespaces can refer to." [missing];
+    B proxies           named(&[channel::NAMED_PROXY, shared::PROXY]) "Named backend proxies that namespaces can refer to.";
     A http_api          section(&[server::HTTP_API])           "Server API over HTTP, for your backend.";
     A grpc_api          section(&[server::GRPC_API])           "Server API over gRPC, for your backend.";
     B consumers         named(&[consumer::CONSUMER])           "Queues from which API commands are read." [missing];

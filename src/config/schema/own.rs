@@ -69,6 +69,14 @@ table! {
 }
 
 table! {
+    PROXY:
+    B concurrency       int(1024)      "Questions that one proxy asks at a time.";
+    B max_waiting       int(16_384)    "Questions that may wait for their turn at one proxy; more are refused with error 100.";
+    C wait_timeout      secs(10)       "Longest wait for a turn, before the timeout of the proxy begins.";
+    C max_response_size int(4_194_304) "Largest answer of a backend, in bytes.";
+}
+
+table! {
     CENTRIPETAL:
     A grpc            section(&[GRPC])      "The canonical gRPC stream.";
     B http            section(&[HTTP])      "HTTP requests of clients.";
@@ -76,6 +84,7 @@ table! {
     C token           section(&[TOKEN])     "Which tokens are accepted beyond the compatible ones.";
     B readiness       section(&[READINESS]) "Readiness endpoint.";
     C publish_timeout secs(5)               "Longest wait of a publication for its turn; then error 100, never a silent loss.";
+    B proxy           section(&[PROXY])     "Bounds of every proxy to your backend.";
     B trusted_proxies texts(&[])            "Networks whose `X-Forwarded-` headers are believed, such as `10.0.0.0/8`.";
     C proxy_protocol  text("off")           "`required`: client connections begin with the PROXY protocol; from `trusted_proxies` only.";
     C sockjs          section(&[SOCKJS])    "SockJS, for very old browsers.";

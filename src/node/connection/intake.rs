@@ -9,7 +9,7 @@ use std::{
 use futures_util::stream::Stream;
 use tokio::time::Instant;
 
-use super::{Connection, Inbound, KEPT, Link, OWED, Shared};
+use super::{Connection, Inbound, KEPT, Link, OWED, Performed, Shared};
 use crate::{
     hub::Mail,
     model::Disconnect,
@@ -23,10 +23,15 @@ impl Connection {
             return false;
         };
         match Pin::new(calls).poll_next(cx) {
-            Poll::Ready(Some((id, outcome))) => {
+            Poll::Ready(Some((id, performed))) => {
+                let Performed { outcome, feed } = performed;
                 tracing::trace!(?outcome, "call ended");
+                let subscription = self.session.subscribing(id);
                 self.session
                     .completed(Shared::now(), id, outcome, &mut self.effects);
+                if let (Some(key), Some(feed)) = (subscription, feed) {
+                    self.feeds.get_or_insert_default().add(key, feed);
+                }
                 true
             }
             Poll::Ready(None) => {

@@ -3,6 +3,7 @@
 //! The loop carries out effects, feeds commands while the session takes them, writes everything that is ready in one batch, and
 //! then waits. While a batch is being written nothing is read: the peer's own window is the backpressure.
 
+mod feeds;
 mod intake;
 mod outgoing;
 
@@ -19,14 +20,18 @@ use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Instrument as _;
 
-use self::outgoing::Outgoing;
-use super::{Close, Inbound, Link, LinkTraits, Shared, dispatch::Caller, report::Report};
+use self::{feeds::Feeds, outgoing::Outgoing};
+use super::{
+    Close, Inbound, Link, LinkTraits, Shared,
+    dispatch::{Caller, Performed},
+    report::Report,
+};
 use crate::{
     hooks,
     hub::{Mail, Mailbox},
     model::{ClientId, Disconnect, Now, Peer},
     protocol::{Commands, Decoder, frame},
-    session::{Birth, Call, CallId, Effect, Effects, Leave, Outcome, Session},
+    session::{Birth, Call, CallId, Effect, Effects, Leave, Session},
 };
 
 /// How long a refused V2 connection lingers, so that its client reads the error (client-protocol.md 3.2).
@@ -41,7 +46,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 /// Places of a queue that are kept when it is empty: enough for a steady stream, while the memory of a burst is given back.
 const KEPT: usize = 8;
 
-type RunningCall = Pin<Box<dyn Future<Output = (CallId, Outcome)> + Send>>;
+type RunningCall = Pin<Box<dyn Future<Output = (CallId, Performed)> + Send>>;
 
 /// The end of a connection, decided.
 #[derive(Debug)]
@@ -63,6 +68,8 @@ struct Connection {
     inbox: VecDeque<Mail>,
     peer: Arc<Peer>,
     calls: Option<FuturesUnordered<RunningCall>>,
+    /// Sources of subscriptions; few connections have any.
+    feeds: Option<Box<Feeds>>,
     effects: Effects,
     outgoing: Outgoing,
     report: Report,
@@ -129,6 +136,7 @@ impl Connection {
             inbox: VecDeque::new(),
             peer: Arc::new(peer),
             calls: None,
+            feeds: None,
             effects: Effects::new(),
             outgoing: Outgoing::new(),
             report,
@@ -168,7 +176,8 @@ impl Connection {
     fn advance<L: Link>(&mut self, link: &mut L, cx: &mut Context<'_>) {
         while self.ending.is_none() && self.outgoing.bytes < BATCH_BYTES {
             self.carry_out();
-            let progress = self.poll_call(cx) || self.poll_mail(cx) || self.feed(link);
+            let progress =
+                self.poll_call(cx) || self.poll_mail(cx) || self.poll_feeds(cx) || self.feed(link);
             if !progress && self.effects.is_empty() {
                 break;
             }
@@ -224,13 +233,25 @@ impl Connection {
     }
 
     fn start(&mut self, id: CallId, call: Call) {
+        let upstream = match &call {
+            Call::Publish { channel, .. } => self.upstream(channel),
+            _ => None,
+        };
         let caller = Caller {
-            shared: Arc::clone(&self.shared),
-            client: self.client(Shared::now()),
-            mailbox: Arc::clone(&self.mailbox),
+            upstream,
+            ..self.caller()
         };
         let running: RunningCall = Box::pin(async move { (id, caller.perform(call).await) });
         self.calls.get_or_insert_default().push(running);
+    }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            shared: Arc::clone(&self.shared),
+            client: self.client(Shared::now()),
+            mailbox: Arc::clone(&self.mailbox),
+            upstream: None,
+        }
     }
 
     fn client(&self, now: Now) -> hooks::Client {
@@ -240,6 +261,7 @@ impl Connection {
             version: self.session.version(),
             peer: Arc::clone(&self.peer),
             meta: self.session.meta().clone(),
+            emulated: Arc::clone(self.session.emulated()),
             now,
         }
     }
@@ -296,7 +318,11 @@ impl Connection {
             && (self.session.ready() || self.linger.is_some());
         tokio::select! {
             biased;
-            () = poll_fn(|cx| if self.poll_call(cx) || self.poll_mail(cx) || self.leaving_is_due() {
+            () = poll_fn(|cx| if self.poll_call(cx)
+                || self.poll_mail(cx)
+                || self.poll_feeds(cx)
+                || self.leaving_is_due()
+            {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -339,11 +365,7 @@ impl Connection {
             undecodable,
         };
         let leaves = self.session.leave_all();
-        let caller = Caller {
-            shared: Arc::clone(&self.shared),
-            client: self.client(Shared::now()),
-            mailbox: Arc::clone(&self.mailbox),
-        };
+        let caller = self.caller();
         let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
         let started = self.started;
         drop(self);

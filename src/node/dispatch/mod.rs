@@ -45,11 +45,36 @@ pub(super) struct Caller {
     pub(super) shared: Arc<Shared>,
     pub(super) client: hooks::Client,
     pub(super) mailbox: Arc<Mailbox>,
+    /// Takes what is published, if the subscription has a source of its own that wants it.
+    pub(super) upstream: Option<Arc<dyn hooks::Upstream>>,
+}
+
+/// How a call ended, and what it brought for the connection beside that.
+pub(super) struct Performed {
+    pub(super) outcome: Outcome,
+    /// The source of a new subscription.
+    pub(super) feed: Option<Box<hooks::Feed>>,
+}
+
+impl From<Outcome> for Performed {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            feed: None,
+        }
+    }
 }
 
 impl Caller {
     /// Carries out one call.
-    pub(super) async fn perform(self, call: Call) -> Outcome {
+    pub(super) async fn perform(self, call: Call) -> Performed {
+        match call {
+            Call::Subscribe(request) => self.authorize(*request).await,
+            call => self.outcome(call).await.into(),
+        }
+    }
+
+    async fn outcome(self, call: Call) -> Outcome {
         match call {
             Call::Connect(request) => Outcome::Connect(self.connect(*request).await),
             Call::Register {
@@ -60,7 +85,6 @@ impl Caller {
                 self.shared.connections.remove(&user, &self.client.id);
                 Outcome::Done
             }
-            Call::Subscribe(request) => Outcome::Subscribe(self.authorize(*request).await),
             Call::Join(join) => Outcome::Joined(self.join(*join).await),
             Call::AnnounceJoin(channel, info) => {
                 self.shared
@@ -78,6 +102,14 @@ impl Caller {
             Call::Refresh(token) => Outcome::Refresh(self.refresh(&token).await),
             Call::SubRefresh { channel, token } => {
                 Outcome::SubRefresh(self.sub_refresh(&channel, &token).await)
+            }
+            Call::Renew => {
+                let renewed = self.shared.hooks.renew(&self.client).await;
+                Outcome::Renewed(renewed.map(refreshed))
+            }
+            Call::SubRenew(channel) => {
+                let renewed = self.shared.hooks.sub_renew(&self.client, &channel).await;
+                Outcome::SubRenewed(renewed.map(|renewed| renewed.map(sub_refreshed)))
             }
             Call::RenewPresence(entries) => {
                 self.renew_presence(entries).await;
@@ -105,6 +137,7 @@ impl Caller {
             info: answer.info,
             meta: answer.meta,
             data: answer.data,
+            headers: answer.headers,
             channels: answer.channels,
             single_connection: answer.single_connection,
         }))
@@ -147,10 +180,7 @@ impl Caller {
         Ok(())
     }
 
-    async fn authorize(
-        &self,
-        request: SubscribeRequest,
-    ) -> Result<Box<crate::model::SubscribeOptions>, Rejection> {
+    async fn authorize(&self, request: SubscribeRequest) -> Performed {
         let question = hooks::SubscribeQuestion {
             channel: request.channel,
             token: request.token,
@@ -160,11 +190,13 @@ impl Caller {
             recoverable: request.recoverable,
             join_leave: request.join_leave,
         };
-        self.shared
-            .hooks
-            .subscribe(&self.client, question)
-            .await
-            .map(Box::new)
+        match self.shared.hooks.subscribe(&self.client, question).await {
+            Ok(answer) => Performed {
+                outcome: Outcome::Subscribe(Ok(Box::new(answer.options))),
+                feed: answer.feed.map(Box::new),
+            },
+            Err(why) => Outcome::Subscribe(Err(why)).into(),
+        }
     }
 
     /// Registers, adds presence, reads history; undoes all of it when a part fails.
@@ -286,18 +318,7 @@ impl Caller {
 
     async fn refresh(&self, token: &str) -> Result<Refreshed, Rejection> {
         let answer = self.shared.hooks.refresh(&self.client, token).await?;
-        let hooks::RefreshAnswer {
-            expire_at,
-            info,
-            meta,
-            channels,
-        } = answer;
-        Ok(Refreshed {
-            expire_at,
-            info,
-            meta,
-            channels,
-        })
+        Ok(refreshed(answer))
     }
 
     async fn sub_refresh(&self, channel: &Channel, token: &str) -> Result<SubRefreshed, Rejection> {
@@ -306,16 +327,7 @@ impl Caller {
             .hooks
             .sub_refresh(&self.client, channel, token)
             .await?;
-        let hooks::SubRefreshAnswer {
-            channel,
-            expire_at,
-            info,
-        } = answer;
-        Ok(SubRefreshed {
-            channel,
-            expire_at,
-            info,
-        })
+        Ok(sub_refreshed(answer))
     }
 
     async fn renew_presence(&self, entries: Vec<(Channel, Arc<ClientInfo>)>) {
@@ -324,5 +336,33 @@ impl Caller {
                 tracing::error!(%error, %channel, client = %self.client.id, "error renewing presence");
             }
         }
+    }
+}
+
+fn refreshed(answer: hooks::RefreshAnswer) -> Refreshed {
+    let hooks::RefreshAnswer {
+        expire_at,
+        info,
+        meta,
+        channels,
+    } = answer;
+    Refreshed {
+        expire_at,
+        info,
+        meta,
+        channels,
+    }
+}
+
+fn sub_refreshed(answer: hooks::SubRefreshAnswer) -> SubRefreshed {
+    let hooks::SubRefreshAnswer {
+        channel,
+        expire_at,
+        info,
+    } = answer;
+    SubRefreshed {
+        channel,
+        expire_at,
+        info,
     }
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Caller, Shared};
 use crate::{
     engine::HistoryQuery,
-    hooks::Read,
+    hooks::{PublishAnswer, Read},
     model::{Channel, ClientError, ClientInfo, Publication, Rejection, StreamPosition},
     protocol::{HistoryResult, PresenceResult, PresenceStatsResult, ReplyBody},
     session::Call,
@@ -111,25 +111,44 @@ impl Caller {
             // Data formats are for streams; a map is asked about permission first.
             Shared::check_format(&options, &data)?;
         }
-        let data = self
+        let answer = self
             .shared
             .hooks
             .publish(&self.client, channel, subscribed, data)
             .await?;
-        if map {
-            return Err(ClientError::NOT_AVAILABLE.into());
+        let publish = match answer {
+            PublishAnswer::Channel(publish) if !map => *publish,
+            PublishAnswer::Upstream(data) if !map => return self.publish_upstream(data).await,
+            PublishAnswer::Channel(_) | PublishAnswer::Upstream(_) => {
+                return Err(ClientError::NOT_AVAILABLE.into());
+            }
+        };
+        let mut how = Shared::publish_options(&options);
+        if publish.skip_history {
+            how.history_size = 0;
         }
+        how.idempotency_key = Some(publish.idempotency_key).filter(|key| !key.is_empty());
+        how.version_epoch = publish.version_epoch;
         let publication = Publication {
-            data,
+            data: publish.data,
             info: Some(info),
+            tags: publish.tags,
+            version: publish.version,
             ..Publication::default()
         };
-        let how = Shared::publish_options(&options);
         self.shared
             .publish(channel, publication, how)
             .await
             .map(|_| ())
             .map_err(Rejection::from)
+    }
+
+    /// Hands a publication to the source of the subscription.
+    async fn publish_upstream(&self, data: Bytes) -> Result<(), Rejection> {
+        match &self.upstream {
+            Some(upstream) => upstream.send(data).await,
+            None => Err(ClientError::NOT_AVAILABLE.into()),
+        }
     }
 
     /// Namespace, name, feature, permission: in this order (tokens.md 8.2).

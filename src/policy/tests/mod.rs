@@ -139,6 +139,7 @@ fn client(user: &str) -> Client {
         version: Version::V2,
         peer: Arc::new(peer()),
         meta: Bytes::new(),
+        emulated: Arc::default(),
         now: now(),
     }
 }
@@ -197,7 +198,7 @@ impl Policy {
         let answer = self.subscribe(client, subscribe(channel, token)).await;
         answer.map_or_else(
             |rejection| code(&rejection),
-            |options| format!("source {}", options.source as u8),
+            |answer| format!("source {}", answer.options.source as u8),
         )
     }
 }
@@ -244,7 +245,7 @@ async fn messages_and_calls_have_no_handler() {
     setup.policy.rpc.ping.enabled = true;
     let policy = setup.build();
     assert_eq!(call(&policy, "ping").await, Ok(Bytes::new()));
-    assert_eq!(call(&policy, "pin").await, Err("E108".to_owned()));
+    assert_eq!(call(&policy, "pin").await, Err("E104".to_owned()));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{DataFormat, RecoveryMode, SubscriptionType};
+use crate::model::{DataFormat, RecoveryMode, SubscribeOptions, SubscriptionType};
 
 fn namespace_of(policy: &Policy, channel: &str) -> Result<String, u32> {
     let options = policy.channel(&Channel::from(channel));
@@ -215,8 +215,10 @@ fn options_tree() -> serde_json::Map<String, Value> {
         allow_presence_for_anonymous allow_presence_for_subscriber allow_presence_for_client \
         allow_history_for_anonymous allow_history_for_subscriber allow_history_for_client \
         allow_user_limited_channels subscribe_proxy_enabled publish_proxy_enabled subscribe_stream_proxy_enabled \
+        sub_refresh_proxy_enabled subscribe_stream_proxy_bidirectional \
         something_else";
-    let texts = "force_recovery_mode channel_regex publication_data_format subscription_type";
+    let texts = "force_recovery_mode channel_regex publication_data_format subscription_type subscribe_proxy_name \
+        publish_proxy_name sub_refresh_proxy_name subscribe_stream_proxy_name";
     let mut options = serde_json::Map::new();
     for key in switches.split_whitespace() {
         options.insert(key.to_owned(), json!(false));
@@ -249,10 +251,16 @@ fn settings_are_read_from_the_tree() {
             "history_meta_ttl": {"secs": 2_592_000, "nanos": 0}, "publication_data_format": "", "max_length": 255,
             "private_prefix": "$", "namespace_boundary": ":", "user_boundary": "#", "user_separator": ",",
         },
-        "rpc": {"ping": {"enabled": true, "method": "ping"}},
+        "rpc": {
+            "ping": {"enabled": true, "method": "ping"}, "namespace_boundary": ":",
+            "without_namespace": {"proxy_enabled": true, "proxy_name": "default"},
+            "namespaces": [{"name": "chat", "proxy_enabled": false, "proxy_name": "default"}],
+        },
     });
     let config: Config = serde_json::from_value(tree).unwrap();
     assert_eq!(config.channel.namespaces[0].name, "chat");
     assert!(config.channel.namespaces[0].options.presence);
+    assert!(config.rpc.without_namespace.proxy_enabled);
+    assert_eq!(config.rpc.namespaces[0].name, "chat");
     assert!(config.check().is_ok());
 }

@@ -14,7 +14,7 @@ async fn publish(
         .publish(client, &Channel::from(channel), subscribed, data.clone())
         .await;
     if let Ok(published) = &answer {
-        assert_eq!(*published, data);
+        assert_eq!(*published, data.into());
     }
     outcome(answer)
 }

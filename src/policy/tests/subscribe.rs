@@ -276,7 +276,8 @@ async fn options_come_from_namespace_and_token() {
     let options = policy
         .subscribe(&client("42"), subscribe("open:a", &token))
         .await
-        .unwrap();
+        .unwrap()
+        .options;
     assert!(!options.presence && options.join_leave && options.positioned && options.recoverable);
     assert_eq!(options.expire_at, Some(exp));
     assert_eq!(
@@ -286,7 +287,8 @@ async fn options_come_from_namespace_and_token() {
     let options = policy
         .subscribe(&client("42"), subscribe("open:a", ""))
         .await
-        .unwrap();
+        .unwrap()
+        .options;
     assert!(options.presence && options.join_leave && options.positioned && !options.recoverable);
     assert_eq!(
         (options.expire_at, options.server_side_refresh),
@@ -306,7 +308,8 @@ async fn granted(setup: Setup, user: &str, token: &str) -> [bool; 3] {
         .build()
         .subscribe(&client(user), question)
         .await
-        .unwrap();
+        .unwrap()
+        .options;
     [
         options.positioned,
         options.recoverable,
@@ -393,6 +396,7 @@ async fn what_is_not_asked_for_is_not_granted() {
     let options = policy
         .subscribe(&client(""), subscribe("open:a", ""))
         .await
-        .unwrap();
+        .unwrap()
+        .options;
     assert!(!options.positioned && !options.recoverable && !options.push_join_leave);
 }

@@ -4,7 +4,7 @@ use axum::{Router, middleware::from_fn_with_state};
 use tonic::service::interceptor::InterceptedService;
 use tower::Layer as _;
 
-use super::{Built, NAMESPACE, OwnConfig};
+use super::{Built, NAMESPACE, OwnConfig, builder::Front};
 use crate::{
     api,
     auth::{
@@ -58,14 +58,14 @@ impl Built {
         config: &Config,
         own: &OwnConfig,
         client: &transport::ClientConfig,
-        (health, page): (&Health, Option<Router>),
+        (health, front): (&Health, &Front),
     ) -> Result<Vec<HttpListener>, Error> {
         let (mut external, mut internal) = (Paths::default(), Paths::default());
         let websocket: websocket::Config = config.section("websocket")?;
         if !websocket.disabled {
             let prefix = websocket.handler_prefix.clone();
             let router = self.websocket(&websocket, own, client)?;
-            external.exact("websocket", &prefix, router)?;
+            external.exact("websocket", &prefix, front.around(router))?;
         }
         let separate = config.http_server.internal() != config.http_server.external();
         let internal_paths = if separate {
@@ -92,15 +92,18 @@ impl Built {
             let router = endpoints::init(&self.limits, self.origins.clone());
             external.exact("init", &init.handler_prefix, router)?;
         }
-        if let Some(page) = page {
-            external.exact("dev", "/", page)?;
+        for (path, page) in &front.pages {
+            external.exact("page", path, page.clone())?;
+        }
+        if let Some(page) = &front.dev {
+            external.exact("dev", "/", page.clone())?;
             // Nothing of a development server may answer to the name of a website.
             let guard = dev::Guard::new(&client.allowed_origins);
             let guard = from_fn_with_state(guard, dev::only_own_names);
             external.each(|router| router.layer(guard.clone()));
         }
         let shared = if own.grpc.shared {
-            Some(self.grpc_router(config, own, health)?)
+            Some(front.around(self.grpc_router(config, own, health)?))
         } else {
             None
         };
@@ -147,7 +150,7 @@ impl Built {
             self.auth.clone(),
             Options {
                 surface: Surface::Http,
-                bearer: own.http.bearer,
+                bearer: own.http.bearer && !self.policy.proxies().takes_authorization(),
                 required: false,
             },
         );
@@ -181,7 +184,7 @@ impl Built {
         &self,
         config: &Config,
         own: &OwnConfig,
-        health: &Health,
+        (health, front): (&Health, &Front),
     ) -> Result<Vec<GrpcListener>, Error> {
         let mut listeners = Vec::new();
         if own.grpc.enabled {
@@ -191,7 +194,7 @@ impl Built {
                 port: own.grpc.port,
                 // A port nobody asked for must not stop a server that is dropped in place of another.
                 required: config.is_given("centripetal.grpc.port"),
-                router: self.grpc_router(config, own, health)?,
+                router: front.around(self.grpc_router(config, own, health)?),
                 entrance: self.entrances.of(Place::Grpc),
             });
         }
@@ -243,7 +246,7 @@ impl Built {
             self.auth.clone(),
             Options {
                 surface: Surface::Grpc,
-                bearer: true,
+                bearer: !self.policy.proxies().takes_authorization(),
                 required: own.grpc.require_credentials,
             },
         );

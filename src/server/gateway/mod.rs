@@ -3,18 +3,22 @@
 //! [`Gateway::build`] is a list of constructions in the order of dependence and opens the listeners last; nothing is
 //! served before [`Gateway::run`].
 
+mod builder;
 mod engine;
 mod entrances;
 mod listeners;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
-use axum::Router;
 use prometheus::Registry;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use self::entrances::Entrances;
+pub use self::builder::Builder;
+use self::{
+    builder::{Additions, Wrap},
+    entrances::Entrances,
+};
 use super::{
     EntranceMetrics, Error, Outcome, Parts, Server, ShutdownConfig, Steps, Stop,
     endpoints::Endpoint,
@@ -25,11 +29,12 @@ use super::{
 use crate::{
     api,
     auth::{self, Authenticator},
-    config::Config,
+    config::{self, Config},
     engine::event_channel,
     model::NodeId,
     node::{self, Node},
     policy::{self, Policy},
+    proxy::Proxies,
     transport::{
         self, Origins, PeerRules, Tasks, TrustedProxies,
         grpc::{self, Health},
@@ -130,24 +135,35 @@ struct Instrument {
 }
 
 impl Gateway {
-    /// Builds everything and opens the listeners. `page` is served under the root of the external listener.
+    /// Builds everything and opens the listeners.
     ///
     /// # Errors
     /// Whatever is wrong with the configuration, or a port that is taken.
-    pub async fn build(config: &Config, page: Option<Router>) -> Result<Self, Error> {
+    pub async fn build(config: &Config) -> Result<Self, Error> {
+        Self::builder(config).build().await
+    }
+
+    /// The same, with additions of the program that embeds it.
+    #[must_use]
+    pub fn builder(config: &Config) -> Builder<'_> {
+        Builder::new(config)
+    }
+
+    async fn with(config: &Config, additions: Additions) -> Result<Self, Error> {
         config.refuse_missing()?;
         let own: OwnConfig = config.section("centripetal")?;
         let client: transport::ClientConfig = config.section("client")?;
         let Instrument {
             instrument_http_handlers: counting,
         } = config.section("prometheus")?;
-        let built = Built::new(config, &own, &client).await?;
+        let Additions { hooks, front } = additions;
+        let built = Built::new(config, &own, &client, hooks).await?;
         built.warn_of_plain_listeners(config, &own)?;
         built.entrances.warn_of_operators(config);
         let health = Health::serving().await;
         let parts = Parts {
-            http: built.http_listeners(config, &own, &client, (&health, page))?,
-            grpc: built.grpc_listeners(config, &own, &health)?,
+            http: built.http_listeners(config, &own, &client, (&health, &front))?,
+            grpc: built.grpc_listeners(config, &own, (&health, &front))?,
             grpc_config: &own.grpc,
             client: &client,
             health: health.clone(),
@@ -209,10 +225,13 @@ impl Built {
         config: &Config,
         own: &OwnConfig,
         client: &transport::ClientConfig,
+        hooks: Option<Wrap>,
     ) -> Result<Self, Error> {
         let registry = Registry::new();
         let auth = Authenticator::new(&config.section("")?, &registry)?;
-        let policy = Arc::new(Policy::new(&config.section("")?, auth.clone())?);
+        let proxies = proxies(config, &auth, &registry)?;
+        let policy = Policy::new(&config.section("")?, auth.clone())?.with_proxies(proxies);
+        let policy = Arc::new(policy);
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (sender, events) = event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
         let id = NodeId::from(uuid::Uuid::new_v4().to_string());
@@ -224,11 +243,15 @@ impl Built {
         let node = Node::start(node::Parts {
             id,
             config: node_config(config)?,
-            hooks: policy.clone(),
+            hooks: match hooks {
+                Some(wrap) => wrap(policy.clone()),
+                None => policy.clone(),
+            },
             engine: engine::open(config, &asking).await?,
             events,
             registry: registry.clone(),
         })?;
+        let policy_kept = policy.proxies().kept();
         let (stopping, counted) = (CancellationToken::new(), node.clone());
         let limits =
             ConnectionLimits::new(config.section("client")?, &registry, NAMESPACE, move || {
@@ -256,7 +279,7 @@ impl Built {
             peers: Arc::new(PeerRules {
                 trusted,
                 user_header: user_header.map(str::parse).transpose()?,
-                kept: Vec::new(),
+                kept: policy_kept,
             }),
             entrances,
             tasks: Tasks::default(),
@@ -284,4 +307,16 @@ fn host_name() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/hostname")?
         .trim()
         .to_owned())
+}
+
+/// The backends that are asked. Credentials of our own never go there.
+fn proxies(config: &Config, auth: &Authenticator, registry: &Registry) -> Result<Proxies, Error> {
+    let own: Vec<&str> = [auth::HEADER]
+        .into_iter()
+        .chain(auth::LEGACY_HEADERS)
+        .collect();
+    let excluded: &[&str] = if auth.reads_hmac() { &own } else { &[] };
+    let read = |option: &str| config::read_pem(option).ok();
+    let metrics = (registry, NAMESPACE);
+    Ok(Proxies::new(&config.section("")?, metrics, excluded, read)?)
 }

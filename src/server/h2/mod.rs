@@ -10,6 +10,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
+use futures_util::future::{Either, Ready, ready};
 use http::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -59,7 +60,7 @@ pub(super) async fn serve<S: Duplex>(
     let end_of_life = site.http2.end_of_life();
     let limits = Limits::new(&stop, end_of_life.is_some());
     let visit = Visit {
-        router: site.router.clone(),
+        site: site.clone(),
         arrival,
         limits: limits.clone(),
     };
@@ -103,7 +104,7 @@ async fn refuse<S: Duplex>(mut socket: S) {
 /// One connection's view of the services.
 #[derive(Clone, Debug)]
 struct Visit {
-    router: Router,
+    site: Arc<GrpcSite>,
     arrival: Arrival,
     limits: Limits,
 }
@@ -111,12 +112,16 @@ struct Visit {
 impl hyper::service::Service<Request<Incoming>> for Visit {
     type Response = http::Response<Body>;
     type Error = Infallible;
-    type Future = Oneshot<Router, Request<Incoming>>;
+    type Future =
+        Either<Ready<Result<Self::Response, Infallible>>, Oneshot<Router, Request<Incoming>>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(refusal) = self.site.http2.refusal(&request) {
+            return Either::Left(ready(Ok(refusal)));
+        }
         self.limits.mark(&mut request);
         self.arrival.mark(request.extensions_mut());
-        self.router.clone().oneshot(request)
+        Either::Right(self.site.router.clone().oneshot(request))
     }
 }
 

@@ -11,20 +11,21 @@ use std::{
     time::Duration,
 };
 
+use axum::response::Response;
 use http::Request;
 use hyper::rt::Executor;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
-use prometheus::IntCounterVec;
+use prometheus::{IntCounter, IntCounterVec};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Metrics, Site, Visit, fault};
+use super::{Metrics, Site, Visit, fault, headers};
 use crate::{
     server::{entrance::Arrival, tls::Protocol},
     transport::{
@@ -33,8 +34,6 @@ use crate::{
     },
 };
 
-/// Largest block of request headers, in both generations of HTTP; more is 431.
-const HEADERS: usize = 16 * 1024;
 /// Longest pause between two requests of a connection.
 const IDLE: Duration = Duration::from_secs(75);
 /// Head start of sessions before an aged connection is told to go.
@@ -47,6 +46,7 @@ pub(in crate::server) struct Http2 {
     keepalive: Option<(Duration, Duration)>,
     max_age: Option<Duration>,
     errors: IntCounterVec,
+    too_large: IntCounter,
 }
 
 /// Input of one stream, and of all streams of a connection, that nobody has read yet: a stream that stands still leaves room
@@ -69,8 +69,7 @@ macro_rules! http2_settings {
         $builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(settings.max_concurrent_streams)
-            // Four times as much is no mistake any more and ends the connection.
-            .max_header_list_size(u32::try_from(HEADERS).unwrap_or(u32::MAX))
+            .max_header_list_size(headers::ANNOUNCED)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
@@ -91,6 +90,7 @@ impl Http2 {
                 .map(|every| (every, config.keepalive_timeout)),
             max_age: given(config.max_connection_age),
             errors: metrics.http2_errors.clone(),
+            too_large: metrics.too_large.clone(),
         }
     }
 
@@ -104,6 +104,15 @@ impl Http2 {
         if let Some(reason) = failure.and_then(fault::goaway) {
             self.errors.with_label_values(&[reason]).inc();
         }
+    }
+
+    /// The refusal of a request whose headers are too large, counted.
+    pub(in crate::server) fn refusal<B>(&self, request: &Request<B>) -> Option<Response> {
+        if !headers::too_large(request) {
+            return None;
+        }
+        self.too_large.inc();
+        Some(headers::refusal(request.headers()))
     }
 
     /// A builder of connections whose streams belong to somebody.
@@ -316,7 +325,9 @@ pub(in crate::server) async fn serve<S: Duplex>(
         Protocol::Http1 => {
             let mut builder = hyper::server::conn::http1::Builder::new();
             builder.timer(TokioTimer::new());
-            builder.header_read_timeout(IDLE).max_header_size(HEADERS);
+            builder
+                .header_read_timeout(IDLE)
+                .max_header_size(headers::LIMIT);
             let connection = builder.serve_connection(io, visit).with_upgrades();
             Box::pin(drive(connection, &limits, patience, None)).await
         }
@@ -329,7 +340,7 @@ pub(in crate::server) async fn serve<S: Duplex>(
             let mut builder = auto::Builder::new(Streams(streams));
             let mut http1 = builder.http1();
             http1.timer(TokioTimer::new());
-            http1.header_read_timeout(IDLE).max_buf_size(HEADERS);
+            http1.header_read_timeout(IDLE).max_buf_size(headers::LIMIT);
             http2_settings!(builder.http2(), &site.http2);
             let connection = builder.serve_connection_with_upgrades(io, visit);
             Box::pin(drive(connection, &limits, patience, end_of_life)).await

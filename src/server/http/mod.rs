@@ -17,6 +17,7 @@ use crate::transport::{drained, grpc};
 
 mod connection;
 mod fault;
+mod headers;
 mod paths;
 
 pub(super) use connection::{Duplex, Http2, Limits, Streams, drive, serve};
@@ -130,6 +131,9 @@ impl Site {
         remote: SocketAddr,
         mut request: Request<Incoming>,
     ) -> Response {
+        if let Some(refusal) = self.http2.refusal(&request) {
+            return refusal;
+        }
         if let Some(grpc) = self
             .grpc
             .as_ref()

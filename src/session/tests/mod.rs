@@ -6,6 +6,7 @@ mod delivery;
 mod interleavings;
 mod leave;
 mod refresh;
+mod renew;
 mod subscribe;
 mod timers;
 
@@ -259,6 +260,8 @@ fn name(call: &Call) -> &'static str {
         Call::Message(_) => "message",
         Call::Refresh(_) => "refresh",
         Call::SubRefresh { .. } => "sub_refresh",
+        Call::Renew => "renew",
+        Call::SubRenew(_) => "sub_renew",
         Call::RenewPresence(_) => "renew presence",
         Call::Top(_) => "top",
         Call::Publish { .. } => "publish",
@@ -278,6 +281,8 @@ fn fits(call: &Call, outcome: &Outcome) -> bool {
         Outcome::Message(_) => name(call) == "message",
         Outcome::Refresh(_) => name(call) == "refresh",
         Outcome::SubRefresh(_) => name(call) == "sub_refresh",
+        Outcome::Renewed(_) => name(call) == "renew",
+        Outcome::SubRenewed(_) => name(call) == "sub_renew",
         Outcome::Top(_) => name(call) == "top",
         Outcome::Done => matches!(
             name(call),

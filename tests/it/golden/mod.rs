@@ -113,6 +113,40 @@ async fn the_server_api_is_as_recorded() {
     recording.settle(&different, &output);
 }
 
+#[tokio::test]
+async fn questions_to_a_backend_are_as_recorded() {
+    let Some(program) = sdk_python("tests/golden/proxy/record.py") else {
+        return;
+    };
+    let recording = Recording::open("proxy");
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/proxy.proto");
+    let schema = schema.display().to_string();
+    let port = free_range(3).to_string();
+    let command = env!("CARGO_BIN_EXE_centripetal");
+    let arguments = [
+        "--server",
+        command,
+        "--proto",
+        &schema,
+        "--port-base",
+        &port,
+        "--check",
+    ];
+    let output = program.run_alone(&arguments, LIMIT).await.text;
+    assert!(output.contains("compared 281, differences"), "{output}");
+    let different = output
+        .lines()
+        .filter(|line| line.starts_with("DIFFERS ") || line.starts_with("MISSING "))
+        .map(|line| {
+            line.split_whitespace()
+                .skip(2)
+                .collect::<Vec<_>>()
+                .join("_")
+        })
+        .collect();
+    recording.settle(&different, &output);
+}
+
 /// A recording and a folder for its prepared parts, removed when dropped.
 struct Recording {
     source: PathBuf,

@@ -215,7 +215,9 @@ async fn headers_beyond_the_limit(on: Listener) {
         .collect();
     let block = [super::peer::call(), fields].concat();
     let headers = frame(kind::HEADERS, flag::END_HEADERS, 1, &block);
-    let deed = async |_: &Server, target: &str| {
+    let deed = async |server: &Server, target: &str| {
+        let name = "centripetal_http_headers_too_large_total";
+        let counter = Metric::of(server, name, &[]).await;
         let mut peer = Peer::usual(target).await;
         peer.send(&headers).await.unwrap();
         let answer = peer.until(|frame| frame.kind == kind::HEADERS).await;
@@ -225,6 +227,7 @@ async fn headers_beyond_the_limit(on: Listener) {
             payload.windows(3).any(|part| part == b"431") || huffman_431(&payload),
             "{payload:x?}"
         );
+        counter.increased().await;
         peer.tolerated(&open(3)).await;
         peer
     };

@@ -19,8 +19,8 @@ pub(crate) use haproxy::HaProxy;
 #[cfg(test)]
 pub(crate) use nginx::{Nginx, examine, repository};
 pub(crate) use program::{
-    Program, Running, autobahn, browser, centripetal, h2spec, needed, sdk_go, sdk_javascript,
-    sdk_python,
+    Program, Running, autobahn, backend_python, backend_rust, browser, centripetal, h2spec, needed,
+    sdk_go, sdk_javascript, sdk_python,
 };
 #[cfg(test)]
 pub(crate) use redis::RedisServer;

@@ -101,6 +101,36 @@ pub(crate) fn centripetal() -> Program {
     }
 }
 
+/// The example application in Rust, listening here.
+pub(crate) fn backend_rust(address: &str) -> Program {
+    let folder = Path::new(env!("CARGO_BIN_EXE_centripetal")).parent();
+    let command = folder.unwrap_or(Path::new("")).join("examples/backend");
+    // Without `--test` Cargo has built it.
+    static BUILT: std::sync::Once = std::sync::Once::new();
+    BUILT.call_once(|| {
+        if !command.exists() {
+            let mut build = std::process::Command::new(env!("CARGO"));
+            let built = build.args(["build", "--example", "backend"]).status();
+            assert!(
+                built.is_ok_and(|status| status.success()),
+                "the example backend cannot be built"
+            );
+        }
+    });
+    Program {
+        command,
+        arguments: vec![address.into()],
+        settings: Vec::new(),
+    }
+}
+
+/// The same application in Python, listening here for HTTP and for gRPC.
+pub(crate) fn backend_python(http: &str, grpc: &str) -> Option<Program> {
+    let mut program = sdk_python("examples/backend/backend.py")?;
+    program.arguments.extend([http.into(), grpc.into()]);
+    Some(program)
+}
+
 /// Autobahn's cases; needs a Python 2.7 with the suite. `ci/install.sh` says `none` where there is no such Python.
 #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
 pub(crate) fn autobahn() -> Option<Program> {

@@ -7,13 +7,14 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    server::WebPkiClientVerifier,
 };
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
     tungstenite::client::IntoClientRequest,
@@ -83,6 +84,28 @@ impl Certificates {
     /// The server's certificate as it is in the folder.
     pub(crate) fn server(&self) -> CertificateDer<'static> {
         certificate(&self.read("server.pem"))
+    }
+
+    /// The other end of connections that must have a certificate of this authority, offering this protocol.
+    pub(crate) fn acceptor(&self, protocol: &[u8]) -> TlsAcceptor {
+        let mut roots = RootCertStore::empty();
+        let added = roots.add(certificate(&self.read("ca.pem")));
+        assert!(added.is_ok(), "{added:?}");
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+        let verifier = verifier.unwrap_or_else(|error| panic!("{error}"));
+        let key = PrivateKeyDer::from_pem_slice(&self.read("server.key"));
+        let key = key.unwrap_or_else(|error| panic!("{error}"));
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.unwrap_or_else(|error| panic!("{error}"));
+        let config = builder
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![self.server()], key);
+        let mut config = config.unwrap_or_else(|error| panic!("{error}"));
+        config.alpn_protocols = vec![protocol.to_vec()];
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// What other libraries need; with a certificate of its own when `own`.

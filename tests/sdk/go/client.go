@@ -122,6 +122,28 @@ func clientChecks(protobuf bool) {
 	check("a server-side subscription comes with the token", c.serverSideSubscription)
 }
 
+// clientCalls makes calls that a backend answers, refuses, and ends the connection over.
+func clientCalls(protobuf bool) {
+	c := connector{protobuf}
+	check("calls reach the backend", func() {
+		p := c.as("caller")
+		defer p.Close()
+		result, err := p.RPC(background, "add", []byte(`{"a": 2, "b": 3}`))
+		must(err)
+		equal(decoded(result.Data), object{"sum": 5.0})
+		_, err = p.RPC(background, "unknown", []byte("{}"))
+		equal(errorCode(err), uint32(1404))
+	})
+	check("the backend ends a connection", func() {
+		p := c.as("caller")
+		defer p.Close()
+		go func() { _, _ = p.RPC(background, "quit", []byte("{}")) }()
+		ended := next[centrifuge.DisconnectedEvent](p.events)
+		equal(ended.Code, uint32(4501))
+		equal(ended.Reason, "come back never")
+	})
+}
+
 func (c connector) connectionChecks() {
 	check("connect with a token", func() {
 		p := c.as("alice")

@@ -3,6 +3,7 @@
 //	sdk client <json|protobuf>                                 centrifuge-go, all checks
 //	sdk client <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 //	sdk client <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
+//	sdk client <json|protobuf> rpc                             calls that a backend answers
 //	sdk api                                                    gocent, all checks
 //	sdk grpc <situation>                                       grpc-go, what it sees
 //
@@ -20,6 +21,8 @@ func main() {
 	switch {
 	case len(args) == 2 && args[0] == "client" && isFormat(args[1]):
 		run(func() { clientChecks(args[1] == "protobuf") })
+	case len(args) == 3 && args[0] == "client" && isFormat(args[1]) && args[2] == "rpc":
+		run(func() { clientCalls(args[1] == "protobuf") })
 	case len(args) == 6 && args[0] == "client" && isFormat(args[1]) && args[2] == "mixed":
 		total, err := strconv.Atoi(args[5])
 		must(err)

@@ -3,6 +3,7 @@
 //   node v2.mjs <json|protobuf>                                 all checks
 //   node v2.mjs <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 //   node v2.mjs <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
+//   node v2.mjs <json|protobuf> rpc                             calls that a backend answers
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 
@@ -279,7 +280,28 @@ async function follow([name, channel, last]) {
   });
 }
 
+/** Calls that a backend answers, refuses, and ends the connection over. */
+async function calls() {
+  await check('calls reach the backend', async () => {
+    const { client } = await connect(as('caller'));
+    const { data } = await client.rpc('add', encode({ a: 2, b: 3 }));
+    assert.deepEqual(decode(data), { sum: 5 });
+    await assert.rejects(client.rpc('unknown', encode({})), { code: 1404 });
+    client.disconnect();
+  });
+  await check('the backend ends a connection', async () => {
+    const { client, events } = await connect(as('caller'));
+    client.rpc('quit', encode({})).catch(() => {});
+    const { code, reason } = await events.next('disconnected');
+    assert.deepEqual({ code, reason }, { code: 4501, reason: 'come back never' });
+  });
+}
+
 main(async () => {
+  if (mode === 'rpc') {
+    await calls();
+    return;
+  }
   if (mode === 'mixed') {
     await one(rest);
     return;

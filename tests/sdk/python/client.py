@@ -3,6 +3,7 @@
 client.py <json|protobuf>                                 all checks
 client.py <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 client.py <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
+client.py <json|protobuf> rpc                             calls that a backend answers
 """
 
 import asyncio
@@ -277,8 +278,37 @@ async def follow(name, channel, last):
     await done.wait()
 
 
+async def calls_reach_the_backend():
+    peer = await Peer.connected(token=token(sub="caller"))
+    result = await peer.client.rpc("add", encode({"a": 2, "b": 3}))
+    equal(decode(result.data), {"sum": 5})
+    try:
+        await peer.client.rpc("unknown", encode({}))
+    except centrifuge.CentrifugeError as error:
+        equal(error.code, 1404)
+    else:
+        raise AssertionError("an unknown method was answered")
+    await peer.client.disconnect()
+
+
+async def the_backend_ends_a_connection():
+    peer = await Peer.connected(token=token(sub="caller"))
+    quitting = asyncio.ensure_future(peer.client.rpc("quit", encode({})))
+    context = await peer.events.next("disconnected")
+    equal((context.code, context.reason), (4501, "come back never"))
+    quitting.cancel()
+
+
+async def calls():
+    await check("calls reach the backend", calls_reach_the_backend())
+    await check("the backend ends a connection", the_backend_ends_a_connection())
+
+
 def main(arguments):
     match arguments:
+        case [("json" | "protobuf") as encoding, "rpc"]:
+            Peer.binary = encoding == "protobuf"
+            run(calls())
         case [("json" | "protobuf") as encoding]:
             Peer.binary = encoding == "protobuf"
             run(all_checks())

@@ -3,6 +3,7 @@
 grpc_client.py <v1|v2>                                 all checks
 grpc_client.py <v1|v2> mixed <name> <channel> <total>  one of many clients in a channel
 grpc_client.py v2 follow <name> <channel> <last>       prints what comes until that number
+grpc_client.py rpc                                     calls that a backend answers
 grpc_client.py v2 quiet <channel> <seconds>            says nothing for so long, then gets a message on the same stream
 
 Shares no code with the project: the schema (SDK_PROTO) is compiled by grpcio-tools when the program starts.
@@ -70,6 +71,7 @@ METHODS = {
     "presence": (4, pb.PresenceResult),
     "presence_stats": (5, pb.PresenceStatsResult),
     "history": (6, pb.HistoryResult),
+    "rpc": (9, pb.RPCResult),
     "refresh": (10, pb.RefreshResult),
 }
 # Bodies of V1 pushes by their number, and the V2 name of the field.
@@ -496,8 +498,32 @@ async def quiet(channel, seconds):
     print(f"still there after {seconds} s, with {stream.pings} pings", flush=True)
 
 
+async def calls_reach_the_backend():
+    stream = await Stream.connected(token=token(sub="caller"))
+    request = pb.RPCRequest(method="add", data=b'{"a": 2, "b": 3}')
+    result = await stream.ask("rpc", request)
+    equal(json.loads(result.data), {"sum": 5})
+    await error_of(stream.ask("rpc", pb.RPCRequest(method="unknown", data=b"{}")), 1404)
+    await stream.close()
+
+
+async def the_backend_ends_a_stream():
+    stream = await Stream.connected(token=token(sub="caller"))
+    quitting = asyncio.ensure_future(stream.ask("rpc", pb.RPCRequest(method="quit", data=b"{}")))
+    _, trailer = await stream.end()
+    equal((trailer["code"], trailer["reason"]), (4501, "come back never"))
+    await asyncio.gather(quitting, return_exceptions=True)
+
+
+async def calls():
+    await check("calls reach the backend", calls_reach_the_backend())
+    await check("the backend ends a stream", the_backend_ends_a_stream())
+
+
 def main(arguments):
     match arguments:
+        case ["rpc"]:
+            run(calls())
         case [("v1" | "v2") as version]:
             Stream.v1 = version == "v1"
             run(all_checks())

@@ -120,6 +120,26 @@ fn proxies_are_checked_where_they_are_used() {
             "invalid proxy name",
         ),
         (
+            json!({"proxies": [{"name": "p1", "endpoint": "http://x", "http_headers": ["a b"]}]}),
+            "in p1: \"a b\" cannot be the name of a header",
+        ),
+        (
+            json!({"proxies": [{"name": "p1", "endpoint": "grpc://x:1", "grpc": {"tls": {"enabled": true, "server_ca_pem": "nosuch"}}}]}),
+            "in p1: tls: server_ca_pem",
+        ),
+        (
+            json!({"proxies": [{"name": "p1", "endpoint": "ftp://x:1"}]}),
+            "in p1: endpoint is not an address",
+        ),
+        (
+            json!({
+                "proxies": [{"name": "p1", "endpoint": "http://x"}],
+                "channel": {"namespaces": [{"name": "chat", "subscribe_stream_proxy_enabled": true,
+                    "subscribe_stream_proxy_name": "p1"}]},
+            }),
+            "needs a gRPC endpoint",
+        ),
+        (
             json!({"proxies": [{"name": "p1"}]}),
             "in proxy p1: endpoint not set",
         ),

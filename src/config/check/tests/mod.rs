@@ -50,10 +50,6 @@ fn what_does_not_exist_yet_is_named() {
             "http_server.tls_autocert.enabled",
         ),
         (
-            json!({"client": {"proxy": {"connect": {"enabled": true}}}}),
-            "client.proxy.connect.enabled",
-        ),
-        (
             json!({"client": {"connect_code_to_unidirectional_disconnect": {"enabled": true}}}),
             "client.connect_code_to_unidirectional_disconnect.enabled",
         ),

@@ -25,7 +25,7 @@ const BUCKETS: usize = 535;
 
 /// Quantiles, sum and count of one series.
 #[derive(Debug)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     state: Mutex<State>,
 }
 
@@ -54,7 +54,7 @@ impl Summary {
     }
 
     /// Adds an observation.
-    pub(super) fn observe(&self, value: f64) {
+    pub(crate) fn observe(&self, value: f64) {
         let mut state = self.state.lock();
         state.advance(Instant::now());
         state.count += 1;
@@ -155,7 +155,7 @@ fn value_at(counts: &[u64], quantile: f64) -> f64 {
 
 /// Summaries by label values, as a collector.
 #[derive(Clone, Debug)]
-pub(super) struct SummaryVec {
+pub(crate) struct SummaryVec {
     shared: Arc<Shared>,
 }
 
@@ -166,7 +166,7 @@ struct Shared {
 }
 
 impl SummaryVec {
-    pub(super) fn new(options: Opts, labels: &[&str]) -> Result<Self, prometheus::Error> {
+    pub(crate) fn new(options: Opts, labels: &[&str]) -> Result<Self, prometheus::Error> {
         let labels: Vec<String> = labels.iter().map(|&label| label.to_owned()).collect();
         let desc = options.variable_labels(labels).describe()?;
         Ok(Self {
@@ -178,7 +178,7 @@ impl SummaryVec {
     }
 
     /// The series of these label values, in the order of the labels.
-    pub(super) fn with_label_values(&self, values: &[&str]) -> Arc<Summary> {
+    pub(crate) fn with_label_values(&self, values: &[&str]) -> Arc<Summary> {
         let values: Vec<String> = values.iter().map(|&value| value.to_owned()).collect();
         let mut series = self.shared.series.write();
         Arc::clone(
