@@ -126,7 +126,7 @@ impl Redis {
             ],
             arguments: vec![
                 payload,
-                text(options.history_size),
+                text(count(options.history_size)),
                 seconds(options.ttl()),
                 names.client(channel).into(),
                 seconds(options.meta_ttl()),
@@ -159,7 +159,7 @@ impl Redis {
             arguments: vec![
                 flag(!nothing),
                 text(from),
-                text(query.limit.unwrap_or(0)),
+                text(count(query.limit.unwrap_or(0))),
                 flag(query.reverse),
                 seconds(query.meta_ttl()),
                 new_epoch().as_str().into(),
@@ -258,7 +258,7 @@ impl Broker for Redis {
             ChannelEvent::Join(info) => pushed::join(&info),
             ChannelEvent::Leave(info) => pushed::leave(&info),
             // Publications have a way of their own.
-            _ => return Ok(()),
+            ChannelEvent::Publication(..) => return Ok(()),
         };
         spread(place, channel, &payload).await
     }
@@ -309,7 +309,7 @@ fn outcome(answer: Value) -> Result<PublishResult, Error> {
     let odd = || Failure::Odd("publish");
     let parts = value::list(answer).ok_or_else(odd)?;
     let [offset, epoch, idempotent, versioned] =
-        <[Value; 4]>::try_from(parts).map_err(|_| odd())?;
+        <[Value; 4]>::try_from(parts).map_err(|_why| odd())?;
     let position = value::position(offset, epoch).ok_or_else(odd)?;
     let set = |value: Value| value::number(value) == Some(1);
     let suppressed = if set(idempotent) {
@@ -329,7 +329,7 @@ fn outcome(answer: Value) -> Result<PublishResult, Error> {
 fn read(answer: Value) -> Result<(StreamPosition, Value), Error> {
     let odd = || Failure::Odd("history");
     let parts = value::list(answer).ok_or_else(odd)?;
-    let [top, epoch, kept] = <[Value; 3]>::try_from(parts).map_err(|_| odd())?;
+    let [top, epoch, kept] = <[Value; 3]>::try_from(parts).map_err(|_why| odd())?;
     Ok((value::position(top, epoch).ok_or_else(odd)?, kept))
 }
 
@@ -371,8 +371,13 @@ fn select(publications: &mut Vec<Arc<Publication>>, query: &HistoryQuery) {
 }
 
 /// Arguments of scripts are text.
-fn text(number: impl ToString) -> Vec<u8> {
-    number.to_string().into_bytes()
+fn text(number: impl Into<u64>) -> Vec<u8> {
+    number.into().to_string().into_bytes()
+}
+
+/// A number of publications.
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
 }
 
 fn seconds(duration: Duration) -> Vec<u8> {

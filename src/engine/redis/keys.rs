@@ -16,6 +16,10 @@ pub(super) struct Names {
 }
 
 impl Names {
+    #[expect(
+        clippy::fn_params_excessive_bools,
+        reason = "two independent options of the scheme"
+    )]
     pub(super) fn new(prefix: &str, cluster: bool, lists: bool) -> Self {
         Self {
             prefix: prefix.to_owned(),

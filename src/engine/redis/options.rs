@@ -6,6 +6,10 @@ use crate::model::Secret;
 
 /// Settings of one Redis section.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent options, each a key of config.md 7.2"
+)]
 pub struct Options {
     /// How all keys and PUB/SUB channels begin.
     pub prefix: String,

@@ -104,7 +104,8 @@ fn client(tls: &Tls) -> Result<Arc<ClientConfig>, Failure> {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => {
             let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes());
-            let key = key.map_err(|_| unusable("the key of the client certificate is no key"))?;
+            let key =
+                key.map_err(|_why| unusable("the key of the client certificate is no key"))?;
             builder
                 .with_client_auth_cert(certificates(chain)?, key)
                 .map_err(unusable)?

@@ -228,7 +228,7 @@ fn redirection(cluster: &Cluster, error: &RedisError) -> Result<Arc<Server>, Fai
     let odd = || Failure::Odd("a command");
     let (address, _slot) = error.redirect_node().ok_or_else(odd)?;
     let (host, port) = address.rsplit_once(':').ok_or_else(odd)?;
-    let port = port.parse().map_err(|_| odd())?;
+    let port = port.parse().map_err(|_why| odd())?;
     Ok(cluster.server(host.trim_matches(['[', ']']), port))
 }
 

@@ -137,8 +137,8 @@ fn line(buffer: &[u8], from: usize) -> Result<Option<(&[u8], usize)>, Malformed>
 }
 
 fn count(line: &[u8]) -> Result<usize, Malformed> {
-    let text = std::str::from_utf8(line).map_err(|_| Malformed)?;
-    let count: usize = text.parse().map_err(|_| Malformed)?;
+    let text = std::str::from_utf8(line).map_err(|_why| Malformed)?;
+    let count: usize = text.parse().map_err(|_why| Malformed)?;
     if count > BULK_MAX {
         return Err(Malformed);
     }

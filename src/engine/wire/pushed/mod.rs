@@ -110,7 +110,7 @@ fn with_previous(rest: &[u8]) -> Result<(StreamPosition, &[u8]), Error> {
 /// `length:` and as many bytes.
 fn measured(rest: &[u8]) -> Result<(&[u8], &[u8]), Error> {
     let (length, rest) = number(rest)?;
-    let length = usize::try_from(length).map_err(|_| Error::Header)?;
+    let length = usize::try_from(length).map_err(|_why| Error::Header)?;
     rest.split_at_checked(length).ok_or(Error::Header)
 }
 
@@ -119,8 +119,8 @@ fn number(rest: &[u8]) -> Result<(u64, &[u8]), Error> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Error::Header);
     }
-    let digits = std::str::from_utf8(digits).map_err(|_| Error::Header)?;
-    Ok((digits.parse().map_err(|_| Error::Header)?, rest))
+    let digits = std::str::from_utf8(digits).map_err(|_why| Error::Header)?;
+    Ok((digits.parse().map_err(|_why| Error::Header)?, rest))
 }
 
 fn until_colon(rest: &[u8]) -> Result<(&[u8], &[u8]), Error> {
@@ -129,7 +129,7 @@ fn until_colon(rest: &[u8]) -> Result<(&[u8], &[u8]), Error> {
 }
 
 fn text(bytes: &[u8]) -> Result<Epoch, Error> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Error::Header)?;
+    let text = std::str::from_utf8(bytes).map_err(|_why| Error::Header)?;
     Ok(Epoch::from(text))
 }
 

@@ -69,7 +69,10 @@ fn what_centrifugo_sent_is_understood_and_said_the_same_way() {
 /// Recorded cases of messages others might send; version 2 is refused on purpose (engines.md 3.4).
 #[test]
 fn what_others_send_is_judged_as_centrifugo_does() {
-    const REFUSED: [&str; 5] = [
+    const REFUSED: [&str; 8] = [
+        "envelope without end",
+        "lengths beyond the message",
+        "three bytes",
         "no history: broken Protobuf",
         "unknown letter",
         "version digit 2",

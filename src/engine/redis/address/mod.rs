@@ -102,7 +102,7 @@ impl Endpoint {
             return Err("has no host".to_owned());
         }
         let port = given.map_or(Ok(port), str::parse);
-        let port = port.map_err(|_| "has a port that is no number".to_owned())?;
+        let port = port.map_err(|_why| "has a port that is no number".to_owned())?;
         Ok(Self::Tcp(host.to_owned(), port))
     }
 
@@ -111,19 +111,21 @@ impl Endpoint {
     }
 }
 
+/// How an entry of one of the three lists is read.
+type Reader = fn(&Options, &str) -> Result<Location, String>;
+
 /// The shards of a section, in order.
 ///
 /// # Errors
 /// An address that cannot be used, or sentinels without the name of a master.
 pub(super) fn locations(options: &Options) -> Result<Vec<Location>, AddressError> {
-    let (entries, read): (_, fn(&Options, &str) -> Result<Location, String>) =
-        if !options.cluster_address.is_empty() {
-            (&options.cluster_address, cluster)
-        } else if !options.sentinel_address.is_empty() {
-            (&options.sentinel_address, sentinel)
-        } else {
-            (&options.address, address)
-        };
+    let (entries, read): (_, Reader) = if !options.cluster_address.is_empty() {
+        (&options.cluster_address, cluster)
+    } else if !options.sentinel_address.is_empty() {
+        (&options.sentinel_address, sentinel)
+    } else {
+        (&options.address, address)
+    };
     if entries.is_empty() {
         return Err(AddressError {
             number: 1,
@@ -286,7 +288,7 @@ impl Draft {
         let db = url.path().trim_matches('/');
         if !db.is_empty() {
             let number = db.parse();
-            self.options.db = number.map_err(|_| "has a database that is no number")?;
+            self.options.db = number.map_err(|_why| "has a database that is no number")?;
         }
         for (key, value) in url.query_pairs() {
             self.option(&key, &value, port)?;
