@@ -17,6 +17,7 @@ use crate::model::{
 pub(crate) mod contract;
 mod events;
 pub mod memory;
+pub(crate) mod sequencer;
 
 pub use events::{EventReceiver, EventSender, Slot, channel as event_channel};
 
