@@ -15,6 +15,7 @@ export CENTRIPETAL_CHROMIUM
 export CENTRIPETAL_NGINX=/usr/sbin/nginx
 export CENTRIPETAL_NGINX_NEW="$CACHE/nginx/nginx"
 export CENTRIPETAL_HAPROXY=/usr/sbin/haproxy
+export CENTRIPETAL_REDIS=/usr/bin/redis-server
 
 install_all() {
   mkdir -p "$CACHE"
@@ -26,6 +27,7 @@ install_all() {
   install_h2spec
   install_nginx
   install_haproxy
+  install_redis
   install_nginx_new
   install_autobahn
 }
@@ -68,6 +70,10 @@ install_nginx() {
 
 install_haproxy() {
   [ -x "$CENTRIPETAL_HAPROXY" ] || quiet_packages haproxy
+}
+
+install_redis() {
+  [ -x "$CENTRIPETAL_REDIS" ] || quiet_packages redis-server
 }
 
 # An nginx that spells HTTP/2 the newer way.

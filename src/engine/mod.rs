@@ -17,6 +17,10 @@ use crate::model::{
 pub(crate) mod contract;
 mod events;
 pub mod memory;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "networked engines are the only callers")
+)]
 pub(crate) mod sequencer;
 
 pub use events::{EventReceiver, EventSender, Slot, channel as event_channel};

@@ -21,6 +21,8 @@ mod compression;
 mod config;
 #[cfg(test)]
 mod connect;
+#[cfg(test)]
+mod fault;
 mod golden;
 #[cfg(test)]
 mod grpc_conformance;

@@ -26,7 +26,7 @@ use crate::{
 
 /// Pause between two sweeps.
 const SWEEP: Duration = Duration::from_secs(10);
-/// Pause after a sweep that failed while somebody waits for it.
+/// Pause after a sweep that failed.
 const AGAIN: Duration = Duration::from_millis(200);
 /// How long a publication whose offset was read may be under way.
 const GRACE: Duration = Duration::from_millis(200);
@@ -185,9 +185,7 @@ impl<S: Source> Lane<S> {
             Read::Swept(streams) => self.swept(streams).await,
             Read::SweepFailed(error) => {
                 tracing::debug!(%error, "the tops of streams cannot be read");
-                if !self.waiting.is_empty() {
-                    self.next_sweep = Instant::now() + AGAIN;
-                }
+                self.next_sweep = Instant::now() + AGAIN;
                 Ok(())
             }
         }

@@ -22,6 +22,8 @@ pub(crate) struct Metrics {
     pub(super) held: IntGauge,
     /// Sweeps that compared all tops.
     pub(super) sweeps: IntCounter,
+    /// Returns of PUB/SUB after which all tops were compared.
+    pub(super) reconnects: IntCounter,
     insufficient: IntCounterVec,
 }
 
@@ -56,6 +58,10 @@ impl Metrics {
                 "centripetal_sequencer_sweeps_total",
                 "Comparisons of the tops of all subscribed streams.",
             )?,
+            reconnects: counter(
+                "centripetal_sequencer_reconnects_total",
+                "Times PUB/SUB was there again and all positions were checked.",
+            )?,
             insufficient: IntCounterVec::new(
                 Opts::new(
                     "centripetal_sequencer_insufficient_total",
@@ -69,6 +75,7 @@ impl Metrics {
         registry.register(Box::new(metrics.duration.clone()))?;
         registry.register(Box::new(metrics.held.clone()))?;
         registry.register(Box::new(metrics.sweeps.clone()))?;
+        registry.register(Box::new(metrics.reconnects.clone()))?;
         registry.register(Box::new(metrics.insufficient.clone()))?;
         for reason in Reason::ALL {
             metrics.insufficient(reason).inc_by(0);

@@ -66,6 +66,7 @@ enum Input {
 pub(crate) struct Sequencer {
     lanes: Arc<[mpsc::Sender<Input>]>,
     hasher: RandomState,
+    metrics: Arc<Metrics>,
 }
 
 /// Opens a sequencer with so many lanes (a channel is always in the same one); the future runs them until the engine's end is
@@ -91,6 +92,7 @@ pub(crate) fn sequencer<S: Source>(
     let handle = Sequencer {
         lanes: senders.into(),
         hasher: RandomState::new(),
+        metrics: Arc::clone(metrics),
     };
     (handle, run)
 }
@@ -152,6 +154,7 @@ impl Sequencer {
         for answered in waiting {
             answered.await.map_err(|_gone| Error::Closed)?;
         }
+        self.metrics.reconnects.inc();
         Ok(())
     }
 

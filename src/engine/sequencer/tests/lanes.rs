@@ -175,6 +175,7 @@ async fn the_sweep_repairs_a_silent_channel_and_reconnected_waits_for_it() {
         bench.counted("centripetal_sequencer_insufficient_total"),
         1.0
     );
+    assert_eq!(bench.counted("centripetal_sequencer_reconnects_total"), 1.0);
 }
 
 #[tokio::test(start_paused = true)]
