@@ -10,12 +10,12 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
 use super::{
-    Input, Metrics, Source,
+    Input, Metrics, Return, Source,
     reads::{Answer, Key, Read, Reads, Swept},
     sequence::{Reason, Sequence, Step},
 };
@@ -53,8 +53,8 @@ pub(super) struct Lane<S> {
     suspects: HashSet<Channel>,
     confirm: Option<Instant>,
     next_sweep: Instant,
-    /// Who waits for a sweep after a reconnect.
-    waiting: Vec<oneshot::Sender<()>>,
+    /// The newest return of PUB/SUB, while the sweep after it is not over.
+    again: Option<Arc<Return>>,
     losses: Losses,
     /// Reused for every input.
     steps: Vec<Step>,
@@ -81,7 +81,7 @@ impl<S: Source> Lane<S> {
             suspects: HashSet::new(),
             confirm: None,
             next_sweep: Instant::now() + SWEEP,
-            waiting: Vec::new(),
+            again: None,
             losses: Losses::default(),
             steps: Vec::new(),
         }
@@ -151,8 +151,8 @@ impl<S: Source> Lane<S> {
                 let _gone = answer.send(usable);
                 Ok(())
             }
-            Input::Reconnected(answer) => {
-                self.waiting.push(answer);
+            Input::Reconnected(again) => {
+                self.again = Some(again);
                 self.sweep();
                 Ok(())
             }
@@ -194,7 +194,7 @@ impl<S: Source> Lane<S> {
     /// Begins to compare the tops of all streams.
     fn sweep(&mut self) {
         self.next_sweep = Instant::now() + SWEEP;
-        if self.reads.is_sweeping() && self.waiting.is_empty() {
+        if self.reads.is_sweeping() && self.again.is_none() {
             return;
         }
         let streams = self.entries.iter().filter_map(|(channel, entry)| {
@@ -209,8 +209,8 @@ impl<S: Source> Lane<S> {
 
     async fn swept(&mut self, streams: Vec<Swept>) -> Result<(), Gone> {
         // After a reconnect nothing is under way that could still arrive: what is missing was lost.
-        let waiting = std::mem::take(&mut self.waiting);
-        let now = !waiting.is_empty();
+        let again = self.again.take();
+        let now = again.is_some();
         for Swept { key, asked, top } in streams {
             if self.is_current(&key) {
                 let swept = self.step(&key.channel, |sequence, out| {
@@ -221,9 +221,8 @@ impl<S: Source> Lane<S> {
             }
         }
         self.metrics.sweeps.inc();
-        for waiting in waiting {
-            // Whoever waited may have gone.
-            let _gone = waiting.send(());
+        if let Some(again) = again {
+            again.checked();
         }
         Ok(())
     }

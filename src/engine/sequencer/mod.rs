@@ -7,7 +7,10 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -57,8 +60,24 @@ enum Input {
     Unsubscribed(Channel),
     /// A subscriber read this top; answered with whether it may be used.
     Observed(Channel, StreamPosition, oneshot::Sender<bool>),
-    /// PUB/SUB is there again; answered when all tops were compared.
-    Reconnected(oneshot::Sender<()>),
+    /// PUB/SUB is there again: all tops have to be compared.
+    Reconnected(Arc<Return>),
+}
+
+/// One return of PUB/SUB, over when every lane has compared its tops.
+#[derive(Debug)]
+struct Return {
+    open: AtomicUsize,
+    metrics: Arc<Metrics>,
+}
+
+impl Return {
+    /// A lane is done.
+    fn checked(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.metrics.reconnects.inc();
+        }
+    }
 }
 
 /// The engine's end. Dropping the last clone ends the sequencer.
@@ -140,21 +159,19 @@ impl Sequencer {
         answered.await.map_err(|_gone| Error::Closed)
     }
 
-    /// PUB/SUB is there again and all channels are listened to: returns once the tops of all streams were compared.
+    /// PUB/SUB is there again and all channels are listened to: the tops of all streams are compared now.
     ///
     /// # Errors
     /// [`Error::Closed`] when the node is gone.
     pub(crate) async fn reconnected(&self) -> Result<(), Error> {
-        let mut waiting = Vec::new();
+        let again = Arc::new(Return {
+            open: AtomicUsize::new(self.lanes.len()),
+            metrics: Arc::clone(&self.metrics),
+        });
         for lane in self.lanes.iter() {
-            let (answer, answered) = oneshot::channel();
-            self.tell(lane, Input::Reconnected(answer)).await?;
-            waiting.push(answered);
+            let input = Input::Reconnected(Arc::clone(&again));
+            self.tell(lane, input).await?;
         }
-        for answered in waiting {
-            answered.await.map_err(|_gone| Error::Closed)?;
-        }
-        self.metrics.reconnects.inc();
         Ok(())
     }
 

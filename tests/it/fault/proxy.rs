@@ -54,7 +54,6 @@ struct Counted {
     lost: AtomicU64,
     doubled: AtomicU64,
     cut: AtomicU64,
-    open: AtomicU64,
 }
 
 /// A running proxy; ends with its value.
@@ -120,11 +119,6 @@ impl Proxy {
         self.cuts.send_modify(|cuts| cuts.pubsub += 1);
     }
 
-    /// Connections that are open.
-    pub(crate) fn open(&self) -> u64 {
-        self.counted.open.load(Ordering::SeqCst)
-    }
-
     /// PUB/SUB messages that came to it.
     pub(crate) fn messages(&self) -> u64 {
         self.counted.messages.load(Ordering::SeqCst)
@@ -165,7 +159,6 @@ async fn carry(client: TcpStream, mut link: Link) {
     let Ok(server) = connect(link.target).await else {
         return;
     };
-    link.counted.open.fetch_add(1, Ordering::SeqCst);
     let _delay = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
@@ -180,7 +173,6 @@ async fn carry(client: TcpStream, mut link: Link) {
             counted.cut.fetch_add(1, Ordering::SeqCst);
         }
     }
-    counted.open.fetch_sub(1, Ordering::SeqCst);
 }
 
 /// Takes little at a time, so that what is not taken fills the server's buffers and not the system's.
@@ -264,7 +256,7 @@ async fn hearing(faults: &mut watch::Receiver<Faults>, pubsub: &watch::Sender<bo
     let deaf = *pubsub.borrow();
     // An error means that the proxy is gone.
     let _hears = faults
-        .wait_for(|faults| !faults.stalled && !(faults.deaf && deaf))
+        .wait_for(|faults| !(faults.stalled || faults.deaf && deaf))
         .await;
 }
 

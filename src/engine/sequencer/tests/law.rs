@@ -123,7 +123,7 @@ impl World {
         let top = self.top.clone();
         for subscriber in &mut self.subscribers {
             if let Subscriber::Joining(_, read @ None) = subscriber {
-                *read = Some(top.clone());
+                *read = Some(top);
                 return;
             }
         }
