@@ -15,5 +15,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .bytes(".")
         .compile_fds(descriptors)?;
+    // Between nodes; neither served nor reflected.
+    tonic_prost_build::configure()
+        .bytes(".")
+        .compile_fds(protox::compile(["proto/control.proto"], ["proto"])?)?;
+    // What engines keep; tags in one order, so that the same publication is always the same bytes.
+    tonic_prost_build::configure()
+        .bytes(".")
+        .btree_map(".")
+        .compile_fds(protox::compile(["proto/stream.proto"], ["proto"])?)?;
     Ok(())
 }

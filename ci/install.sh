@@ -27,8 +27,8 @@ install_all() {
   install_h2spec
   install_nginx
   install_haproxy
-  install_redis
   install_nginx_new
+  install_redis
   install_autobahn
 }
 
@@ -72,8 +72,9 @@ install_haproxy() {
   [ -x "$CENTRIPETAL_HAPROXY" ] || quiet_packages haproxy
 }
 
+# The same program is server, sentinel and member of a cluster.
 install_redis() {
-  [ -x "$CENTRIPETAL_REDIS" ] || quiet_packages redis-server
+  [ -x "$CENTRIPETAL_REDIS" ] || quiet_packages redis-server redis-sentinel redis-tools
 }
 
 # An nginx that spells HTTP/2 the newer way.

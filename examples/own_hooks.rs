@@ -158,6 +158,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let registry = Registry::new();
     let (sender, events) = engine::event_channel(2, 1024, Duration::from_secs(5));
     let node = Node::start(Parts {
+        id: uuid::Uuid::new_v4().to_string().into(),
         config: config.section("")?,
         hooks: Arc::new(Rooms::new()),
         engine: Memory::new(sender).into_engine(),

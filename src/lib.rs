@@ -99,6 +99,14 @@ mod pb {
     pub mod client {
         tonic::include_proto!("proto");
     }
+
+    pub mod control {
+        tonic::include_proto!("control");
+    }
+
+    pub mod stream {
+        tonic::include_proto!("stream");
+    }
 }
 
 /// The Rust code of the README, compiled with the documentation tests.

@@ -194,6 +194,7 @@ fn target(user: String, client: String, session: String) -> Target {
         user: UserId::from(user),
         client: (!client.is_empty()).then(|| ClientId::from(client)),
         session: (!session.is_empty()).then_some(session),
+        ..Target::default()
     }
 }
 

@@ -259,10 +259,10 @@ pub struct NodeResult {
     pub num_subs: u32,
 }
 
-impl From<node::NodeInfo> for NodeResult {
-    fn from(info: node::NodeInfo) -> Self {
+impl From<model::NodeInfo> for NodeResult {
+    fn from(info: model::NodeInfo) -> Self {
         Self {
-            uid: info.uid,
+            uid: info.uid.to_string(),
             name: info.name,
             version: info.version,
             num_clients: info.num_clients,

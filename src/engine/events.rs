@@ -49,8 +49,16 @@ impl EventSender {
     /// # Errors
     /// [`Error::Overloaded`] when there is none within the time limit, [`Error::Closed`] when the node is gone.
     pub async fn reserve(&self, channel: &Channel) -> Result<Slot<'_>, Error> {
+        self.reserve_for(channel.as_str()).await
+    }
+
+    /// Reserves a place for an event that keeps its order among those of the same key.
+    ///
+    /// # Errors
+    /// As [`EventSender::reserve`].
+    pub async fn reserve_for(&self, key: &str) -> Result<Slot<'_>, Error> {
         let pumps = self.pumps.len() as u64;
-        let pump = usize::try_from(self.hasher.hash_one(channel) % pumps).unwrap_or(0);
+        let pump = usize::try_from(self.hasher.hash_one(key) % pumps).unwrap_or(0);
         if let Ok(slot) = self.pumps[pump].try_reserve() {
             return Ok(slot);
         }

@@ -9,19 +9,17 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use crate::model::{
-    Channel, ChannelEvent, ClientId, ClientInfo, Control as ControlCommand, Epoch, Publication,
-    StreamPosition,
+    Channel, ChannelEvent, ClientId, ClientInfo, Control as ControlCommand, Epoch, NodeId,
+    Publication, StreamPosition,
 };
 
 #[cfg(test)]
 pub(crate) mod contract;
 mod events;
 pub mod memory;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "networked engines are the only callers")
-)]
+pub mod redis;
 pub(crate) mod sequencer;
+pub mod wire;
 
 pub use events::{EventReceiver, EventSender, Slot, channel as event_channel};
 
@@ -38,6 +36,12 @@ pub enum Error {
     /// The event queue stayed full for `centripetal.publish_timeout`.
     #[error("no slot in the event queue within {0:?}")]
     Overloaded(Duration),
+    /// A channel name that this engine cannot keep apart from others (error 107 for clients).
+    #[error("channel name cannot be used: {0}")]
+    BadChannel(&'static str),
+    /// Redis did not do what it was asked, or nobody knows whether it did.
+    #[error(transparent)]
+    Redis(#[from] redis::Failure),
     /// The engine has been closed.
     #[error("engine is closed")]
     Closed,
@@ -159,8 +163,8 @@ pub struct History {
 pub enum Event {
     /// Something happened in a channel.
     Channel(Channel, ChannelEvent),
-    /// Another node asks for an action on connections.
-    Control(ControlCommand),
+    /// Another node says something.
+    Control(NodeId, Box<ControlCommand>),
 }
 
 /// Orders, keeps and spreads publications.
@@ -218,11 +222,12 @@ pub trait Presence: Send + Sync + 'static {
     async fn stats(&self, channel: &Channel) -> Result<PresenceStats, Error>;
 }
 
-/// Carries actions to the other nodes. The sending node carries out its own commands itself.
+/// Carries commands to the other nodes, at most once. A node's own commands never come back to it, and what other nodes
+/// send becomes an [`Event`] in the queue of [`ControlCommand::order_key`].
 #[async_trait]
 pub trait Control: Send + Sync + 'static {
-    /// Sends a command to all other nodes.
-    async fn send(&self, command: &ControlCommand) -> Result<(), Error>;
+    /// Sends a command to one node, or to all others.
+    async fn send(&self, to: Option<&NodeId>, command: &ControlCommand) -> Result<(), Error>;
 }
 
 /// The three halves of an engine together, as a node holds them.

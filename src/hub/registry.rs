@@ -9,7 +9,7 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{Mailbox, SHARDS};
-use crate::model::{ClientId, Target, UserId};
+use crate::model::{ClientId, LabelFilter, Target, UserId};
 
 type Connections = HashMap<ClientId, Arc<Mailbox>>;
 type Shard = RwLock<HashMap<UserId, Connections>>;
@@ -69,27 +69,24 @@ impl Registry {
         }
     }
 
-    /// The connections an action is for (server-api.md 7.8), with their client identifiers.
+    /// The connections an action is for (server-api.md 7.8, engines.md 1.8), with their client identifiers.
     pub(crate) fn find(&self, target: &Target) -> Vec<(ClientId, Arc<Mailbox>)> {
-        let shard = self.shard(&target.user).read();
-        let Some(connections) = shard.get(&target.user) else {
-            return Vec::new();
-        };
         // Sessions belong to emulated and unidirectional transports; no bidirectional connection has one.
-        if target.session.is_some() {
+        let unfit = |labels: &LabelFilter| !labels.fits_unlabelled();
+        if target.session.is_some() || target.labels.as_deref().is_some_and(unfit) {
             return Vec::new();
         }
-        match &target.client {
-            Some(client) => connections
-                .get(client)
-                .map(|mailbox| (client.clone(), Arc::clone(mailbox)))
-                .into_iter()
-                .collect(),
-            None => connections
-                .iter()
-                .map(|(client, mailbox)| (client.clone(), Arc::clone(mailbox)))
-                .collect(),
+        let mut found = Vec::new();
+        if target.all_users && target.user.is_empty() {
+            for shard in &*self.users {
+                for connections in shard.read().values() {
+                    pick(connections, target, &mut found);
+                }
+            }
+        } else if let Some(connections) = self.shard(&target.user).read().get(&target.user) {
+            pick(connections, target, &mut found);
         }
+        found
     }
 
     /// Number of connections and of distinct users.
@@ -101,5 +98,14 @@ impl Registry {
                 users + shard.len(),
             )
         })
+    }
+}
+
+/// Those of one user's connections an action is for.
+fn pick(connections: &Connections, target: &Target, found: &mut Vec<(ClientId, Arc<Mailbox>)>) {
+    let of = |(client, mailbox): (&ClientId, &Arc<Mailbox>)| (client.clone(), Arc::clone(mailbox));
+    match &target.client {
+        Some(client) => found.extend(connections.get_key_value(client).map(of)),
+        None => found.extend(connections.iter().map(of)),
     }
 }

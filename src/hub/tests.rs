@@ -8,7 +8,7 @@ use super::{mailbox::Refused, *};
 use crate::{
     model::{
         Broadcast, ChannelEvent, ClientId, ClientInfo, Delivery, Disconnect, Encoding, Epoch,
-        Publication, Target, UserId, Version,
+        LabelFilter, Publication, Target, UserId, Version,
     },
     protocol::frame::{Compression, Framing, PositionFormat},
 };
@@ -343,7 +343,7 @@ fn connections_are_found_by_user_client_and_session() {
         found(Target {
             user: user("42"),
             client: client.clone(),
-            session: None
+            ..Target::default()
         }),
         1
     );
@@ -351,18 +351,47 @@ fn connections_are_found_by_user_client_and_session() {
         found(Target {
             user: user(""),
             client,
-            session: None
+            ..Target::default()
         }),
         0
     );
     assert_eq!(
         found(Target {
             user: user("42"),
-            client: None,
-            session: Some("s".into())
+            session: Some("s".into()),
+            ..Target::default()
         }),
         0
     );
+    let all = || Target {
+        all_users: true,
+        ..Target::default()
+    };
+    assert_eq!(found(all()), 3, "every connection of every user");
+    assert_eq!(
+        found(Target {
+            user: user("42"),
+            ..all()
+        }),
+        2,
+        "a user given narrows"
+    );
+    assert_eq!(
+        found(Target {
+            client: Some(ClientId::from("b")),
+            ..all()
+        }),
+        1
+    );
+    let labelled = |cmp: &str| Target {
+        labels: Some(Box::new(LabelFilter {
+            cmp: cmp.to_owned(),
+            ..LabelFilter::default()
+        })),
+        ..all()
+    };
+    assert_eq!(found(labelled("eq")), 0, "nobody has labels");
+    assert_eq!(found(labelled("nex")), 3);
     assert_eq!(registry.counts(), (3, 2));
     registry.remove(&user("42"), &ClientId::from("a"));
     registry.remove(&user("42"), &ClientId::from("b"));

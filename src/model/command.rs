@@ -1,8 +1,8 @@
-//! Server-initiated actions on connections: what the server API asks and nodes tell each other.
+//! Server-initiated actions on connections: what the server API asks.
 
 use bytes::Bytes;
 
-use super::{Channel, ClientId, Disconnect, RecoveryMode, StreamPosition, Unsubscribe, UserId};
+use super::{Channel, ClientId, LabelFilter, RecoveryMode, StreamPosition, UserId};
 
 /// Options of one subscription, granted by the policy or given by the server (client-protocol.md 4.6.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,15 +57,38 @@ pub enum SubscribeSource {
     StreamProxy = 13,
 }
 
+impl From<u32> for SubscribeSource {
+    fn from(number: u32) -> Self {
+        match number {
+            1 => Self::ConnectionToken,
+            2 => Self::ConnectProxy,
+            3 => Self::SubscriptionToken,
+            4 => Self::SubscribeProxy,
+            5 => Self::UserLimited,
+            6 => Self::ClientAllowed,
+            7 => Self::ClientInsecure,
+            8 => Self::ConnectRequest,
+            9 => Self::PersonalChannel,
+            10 => Self::ServerApi,
+            13 => Self::StreamProxy,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// Which connections an action is for; all given conditions must hold (server-api.md 7.8).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
-    /// User; empty addresses anonymous connections and nobody else.
+    /// User; empty addresses anonymous connections and nobody else, unless `all_users`.
     pub user: UserId,
     /// Only this connection.
     pub client: Option<ClientId>,
     /// Only the connection with this session identifier.
     pub session: Option<String>,
+    /// Only connections whose labels fit.
+    pub labels: Option<Box<LabelFilter>>,
+    /// With an empty user: connections of every user.
+    pub all_users: bool,
 }
 
 /// A server-side subscription to make.
@@ -80,7 +103,7 @@ pub struct SubscribeCommand {
 }
 
 /// A change of the expiration of connections (server-api.md 8.6).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refresh {
     /// Close as expired.
     pub expired: bool,
@@ -88,17 +111,4 @@ pub struct Refresh {
     pub expire_at: i64,
     /// Replaces the connection info when not empty.
     pub info: Bytes,
-}
-
-/// An action on connections, as carried between nodes (engines.md 1.8).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// Make a server-side subscription.
-    Subscribe(Target, Box<SubscribeCommand>),
-    /// End a subscription of any side. The channel may be empty: then only the push is sent.
-    Unsubscribe(Target, Channel, Unsubscribe),
-    /// Close connections, except those listed.
-    Disconnect(Target, Disconnect, Vec<ClientId>),
-    /// Change the expiration.
-    Refresh(Target, Refresh),
 }

@@ -6,6 +6,7 @@ mod channel;
 mod client;
 mod code;
 mod command;
+mod control;
 mod publication;
 mod secret;
 mod time;
@@ -15,7 +16,8 @@ pub use client::{
     Certified, ClientId, ClientInfo, Credentials, Encoding, NodeId, Peer, UserId, Version,
 };
 pub use code::{ClientError, Disconnect, Refused, Rejection, Unsubscribe};
-pub use command::{Control, Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};
+pub use command::{Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};
+pub use control::{Control, LabelFilter, NodeInfo, Notification, SurveyRequest, SurveyResponse};
 pub use publication::{
     Broadcast, ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
 };

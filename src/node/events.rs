@@ -22,7 +22,7 @@ pub(super) async fn pump(shared: Arc<Shared>, mut events: EventReceiver) {
 fn handle(shared: &Shared, event: Event) {
     match event {
         Event::Channel(channel, event) => fan_out(shared, &Arc::new(Broadcast { channel, event })),
-        Event::Control(command) => {
+        Event::Control(_from, command) => {
             shared
                 .metrics
                 .broker

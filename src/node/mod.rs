@@ -23,8 +23,8 @@ use crate::{
     engine::{self, Engine, EventReceiver},
     hooks::Hooks,
     model::{
-        Channel, ChannelOptions, ClientId, ClientInfo, Control, Disconnect, Peer, Publication,
-        Refresh, SubscribeCommand, Tags, Target, Unsubscribe,
+        Channel, ChannelOptions, ClientId, ClientInfo, Control, Disconnect, NodeId, NodeInfo, Peer,
+        Publication, Refresh, SubscribeCommand, Tags, Target, Unsubscribe,
     },
 };
 
@@ -72,31 +72,10 @@ pub struct Publish {
     pub version_epoch: String,
 }
 
-/// What a node tells of itself (server-api.md 8.11).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct NodeInfo {
-    /// Node identifier.
-    pub uid: String,
-    /// Configured name.
-    pub name: String,
-    /// Version text.
-    pub version: String,
-    /// Connections.
-    pub num_clients: u32,
-    /// Distinct users.
-    pub num_users: u32,
-    /// Channels with a subscriber.
-    pub num_channels: u32,
-    /// Subscriptions.
-    pub num_subs: u32,
-    /// Seconds since start.
-    pub uptime: u32,
-    /// Metric snapshot: seconds it covers, values by name.
-    pub metrics: Option<(f64, BTreeMap<String, f64>)>,
-}
-
 /// What a node is made of.
 pub struct Parts {
+    /// Identifier of the node, a UUID; the engine knows it as well.
+    pub id: NodeId,
     /// Settings.
     pub config: Config,
     /// The owner's answers.
@@ -130,13 +109,14 @@ impl Node {
     /// When a metric is registered already.
     pub fn start(parts: Parts) -> Result<Self, prometheus::Error> {
         let Parts {
+            id,
             config,
             hooks,
             engine,
             events,
             registry,
         } = parts;
-        let shared = Arc::new(Shared::new(config, hooks, engine, registry)?);
+        let shared = Arc::new(Shared::new(config, hooks, engine, registry, id)?);
         for receiver in events {
             let pump = events::pump(Arc::clone(&shared), receiver);
             shared

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Config, Error, NodeInfo,
+    Config, Error,
     events::kind,
     frames::ByTransport,
     interest::Interest,
@@ -27,7 +27,8 @@ use crate::{
     hub::{self, Hub, Mail, Mailbox},
     model::{
         Channel, ChannelEvent, ChannelOptions, ClientId, ClientInfo, Control, DataFormat,
-        Disconnect, NodeId, Now, Publication, StreamPosition, SubscriptionKey, SubscriptionType,
+        Disconnect, NodeId, NodeInfo, Now, Publication, StreamPosition, SubscriptionKey,
+        SubscriptionType,
     },
     protocol, session,
 };
@@ -84,6 +85,7 @@ impl Shared {
         hooks: Arc<dyn Hooks>,
         engine: Engine,
         registry: Registry,
+        id: NodeId,
     ) -> Result<Self, prometheus::Error> {
         Ok(Self {
             metrics: Metrics::new(&registry, env!("CARGO_PKG_VERSION"))?,
@@ -105,7 +107,7 @@ impl Shared {
             connections_running: TaskTracker::new(),
             mailboxes: Mutex::default(),
             config,
-            id: NodeId::from(uuid::Uuid::new_v4().to_string()),
+            id,
             started: Instant::now(),
         })
     }
@@ -284,7 +286,7 @@ impl Shared {
             .sent
             .with_label_values(&["control", ""])
             .inc();
-        self.engine.control.send(&command).await?;
+        self.engine.control.send(None, &command).await?;
         self.check_local(&command)?;
         self.carry_out(&command);
         Ok(())
@@ -324,6 +326,11 @@ impl Shared {
                     .for_each(|(_, mailbox)| mailbox.close(why.clone()));
                 return;
             }
+            Control::Node(_)
+            | Control::Shutdown
+            | Control::SurveyRequest(_)
+            | Control::SurveyResponse(_)
+            | Control::Notification(_) => return,
         };
         for (client, mailbox) in self.connections.find(target) {
             if mailbox.push(mail()).is_err() {
@@ -352,7 +359,7 @@ impl Shared {
         let numbers = self.numbers();
         let int = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         NodeInfo {
-            uid: self.id.to_string(),
+            uid: self.id.clone(),
             name: self.config.node.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             num_clients: int(numbers.clients),
@@ -361,6 +368,7 @@ impl Shared {
             num_subs: u32::try_from(numbers.subscriptions).unwrap_or(u32::MAX),
             uptime: u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX),
             metrics: Some(self.snapshot.read().clone()),
+            data: bytes::Bytes::new(),
         }
     }
 }

@@ -257,6 +257,7 @@ fn start() -> Node {
         control: memory,
     };
     Node::start(Parts {
+        id: "node".into(),
         config: config(),
         hooks: Arc::new(Open),
         engine,

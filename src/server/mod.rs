@@ -80,6 +80,14 @@ pub enum Error {
     /// A certificate or key cannot be used.
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    /// The storage cannot be used.
+    #[error("{place}: {why}")]
+    Engine {
+        /// The section.
+        place: String,
+        /// Why not.
+        why: crate::engine::redis::Failure,
+    },
     /// `centripetal.grpc.api` without a key.
     #[error("centripetal.grpc.api needs grpc_api.key")]
     ApiWithoutKey,

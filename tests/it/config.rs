@@ -541,11 +541,6 @@ fn a_failed_start_is_one_fatal_line_on_standard_error_and_exit_code_1() {
             "namespace a b",
         ),
         (
-            "{\"engine\":{\"type\":\"redis\"}}",
-            "error validating config",
-            "engine.type",
-        ),
-        (
             "{\"sse\":{\"enabled\":true}}",
             "error validating config",
             "sse.enabled",

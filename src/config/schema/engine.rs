@@ -24,8 +24,8 @@ table! {
 
 table! {
     ENGINE:
-    A type  text("memory") "Engine: `memory` for one node, nothing to install; `redis` for many nodes." [flag, only(&["memory"])];
-    A redis section(&[PREFIX, REDIS, HISTORY_LISTS, PRESENCE]) "Redis for the engine." [missing];
+    A type  text("memory") "Engine: `memory` for one node, nothing to install; `redis` for many nodes." [flag];
+    A redis section(&[PREFIX, REDIS, HISTORY_LISTS, PRESENCE]) "Redis for the engine.";
 }
 
 table! {
@@ -73,7 +73,7 @@ table! {
 
 table! {
     BROKER:
-    B enabled   bool(false)    "Use a broker of its own in place of the engine's." [flag, missing];
+    B enabled   bool(false)    "Use a broker of its own in place of the engine's." [flag];
     B type      text("memory") "Kind of that broker: `memory`, `redis`, `nats` (no history) or `postgres`." [flag];
     B redis     section(&[PREFIX, REDIS, HISTORY_LISTS]) "Redis as broker.";
     B nats      section(&[NATS_PREFIX, NATS, NATS_MORE]) "NATS as broker.";
@@ -83,7 +83,7 @@ table! {
 
 table! {
     PRESENCE_MANAGER:
-    B enabled bool(false)    "Use a presence store of its own in place of the engine's." [flag, missing];
+    B enabled bool(false)    "Use a presence store of its own in place of the engine's." [flag];
     B type    text("memory") "Kind of that presence store: `memory` or `redis`." [flag];
     B redis   section(&[PREFIX, REDIS, PRESENCE]) "Redis for presence.";
 }

@@ -26,7 +26,9 @@ pub(crate) async fn a_control_command_does_not_come_back(mut subject: Subject) {
     let channel = subject.channel().await;
     let target = Target::default();
     let command = Control::Disconnect(target, Disconnect::FORCE_DISCONNECT, Vec::new());
-    subject.engine.control.send(&command).await.unwrap();
+    let control = subject.engine.control.clone();
+    control.send(None, &command).await.unwrap();
+    control.send(None, &Control::Shutdown).await.unwrap();
     subject.quiet(&channel).await;
 }
 

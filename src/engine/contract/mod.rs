@@ -102,7 +102,7 @@ impl Subject {
             .expect("an event within five seconds");
         match event.expect("an open event queue") {
             Event::Channel(channel, event) => (channel, event),
-            Event::Control(command) => panic!("unexpected {command:?}"),
+            Event::Control(from, command) => panic!("unexpected {command:?} of {from}"),
         }
     }
 

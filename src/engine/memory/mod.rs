@@ -30,8 +30,8 @@ use super::{
     PresenceStats, PublishOptions, PublishResult, Slot, Suppressed,
 };
 use crate::model::{
-    Channel, ChannelEvent, ClientId, ClientInfo, Control as ControlCommand, Epoch, Publication,
-    StreamPosition,
+    Channel, ChannelEvent, ClientId, ClientInfo, Control as ControlCommand, Epoch, NodeId,
+    Publication, StreamPosition,
 };
 
 mod deadlines;
@@ -281,7 +281,7 @@ impl Presence for Memory {
 #[async_trait]
 impl Control for Memory {
     /// There is no other node.
-    async fn send(&self, _command: &ControlCommand) -> Result<(), Error> {
+    async fn send(&self, _to: Option<&NodeId>, _command: &ControlCommand) -> Result<(), Error> {
         self.shared.ensure_open()
     }
 }

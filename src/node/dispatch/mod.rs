@@ -33,7 +33,7 @@ impl From<engine::Error> for Error {
     fn from(error: engine::Error) -> Self {
         match error {
             engine::Error::UnrecoverablePosition(_) => Self::UnrecoverablePosition,
-            engine::Error::BadQuery => Self::BadRequest,
+            engine::Error::BadQuery | engine::Error::BadChannel(_) => Self::BadRequest,
             other => Self::Internal(Some(other)),
         }
     }

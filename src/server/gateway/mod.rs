@@ -3,6 +3,7 @@
 //! [`Gateway::build`] is a list of constructions in the order of dependence and opens the listeners last; nothing is
 //! served before [`Gateway::run`].
 
+mod engine;
 mod entrances;
 mod listeners;
 
@@ -25,7 +26,8 @@ use crate::{
     api,
     auth::{self, Authenticator},
     config::Config,
-    engine::{self, memory::Memory},
+    engine::event_channel,
+    model::NodeId,
     node::{self, Node},
     policy::{self, Policy},
     transport::{
@@ -139,7 +141,7 @@ impl Gateway {
         let Instrument {
             instrument_http_handlers: counting,
         } = config.section("prometheus")?;
-        let built = Built::new(config, &own, &client)?;
+        let built = Built::new(config, &own, &client).await?;
         built.warn_of_plain_listeners(config, &own)?;
         built.entrances.warn_of_operators(config);
         let health = Health::serving().await;
@@ -203,7 +205,7 @@ impl Gateway {
 }
 
 impl Built {
-    fn new(
+    async fn new(
         config: &Config,
         own: &OwnConfig,
         client: &transport::ClientConfig,
@@ -212,11 +214,18 @@ impl Built {
         let auth = Authenticator::new(&config.section("")?, &registry)?;
         let policy = Arc::new(Policy::new(&config.section("")?, auth.clone())?);
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let (sender, events) = engine::event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
+        let (sender, events) = event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
+        let id = NodeId::from(uuid::Uuid::new_v4().to_string());
+        let asking = engine::Asking {
+            id: id.clone(),
+            events: sender,
+            registry: registry.clone(),
+        };
         let node = Node::start(node::Parts {
+            id,
             config: node_config(config)?,
             hooks: policy.clone(),
-            engine: Memory::new(sender).into_engine(),
+            engine: engine::open(config, &asking).await?,
             events,
             registry: registry.clone(),
         })?;

@@ -7,6 +7,8 @@ mod haproxy;
 #[cfg(test)]
 mod nginx;
 mod program;
+#[cfg(test)]
+mod redis;
 mod server;
 mod tls;
 
@@ -20,5 +22,7 @@ pub(crate) use program::{
     Program, Running, autobahn, browser, centripetal, h2spec, needed, sdk_go, sdk_javascript,
     sdk_python,
 };
+#[cfg(test)]
+pub(crate) use redis::RedisServer;
 pub(crate) use server::{Folder, Server, free_ports, http_client};
 pub(crate) use tls::{Certificates, TlsSocket};

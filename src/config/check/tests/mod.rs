@@ -42,8 +42,6 @@ fn the_defaults_are_valid_and_available() {
 #[test]
 fn what_does_not_exist_yet_is_named() {
     for (tree, key) in [
-        (json!({"engine": {"type": "redis"}}), "engine.type: redis"),
-        (json!({"broker": {"enabled": true}}), "broker.enabled"),
         (json!({"sse": {"enabled": true}}), "sse.enabled"),
         (json!({"uni_grpc": {"enabled": true}}), "uni_grpc.enabled"),
         (json!({"admin": {"enabled": true}}), "admin.enabled"),

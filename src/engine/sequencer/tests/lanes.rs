@@ -103,7 +103,7 @@ impl Bench {
         let event = timeout(Duration::from_secs(30), self.events.recv()).await;
         match event.expect("an event in time").expect("an open queue") {
             Event::Channel(_, event) => event,
-            Event::Control(command) => panic!("unexpected {command:?}"),
+            other @ Event::Control(..) => panic!("unexpected {other:?}"),
         }
     }
 

@@ -1,0 +1,2 @@
+expire_clients()
+return redis.call('HGETALL', data)

@@ -1,0 +1,2 @@
+forget(ARGV[3])
+return 1
