@@ -302,7 +302,11 @@ impl Broker for Redis {
     }
 
     async fn history(&self, channel: &Channel, query: &HistoryQuery) -> Result<History, Error> {
-        let read = self.read(channel, query).await;
+        let mut read = self.read(channel, query).await;
+        if matches!(read, Err(Error::Redis(Failure::Lost(_)))) {
+            // The connection was dead since before. Reading changes nothing, so it may be done again.
+            read = self.read(channel, query).await;
+        }
         if self.observed(channel, &read).await? {
             return read;
         }

@@ -112,14 +112,11 @@ impl Redis {
         answer.unwrap_or_else(|error| panic!("{command}: {error}"))
     }
 
-    /// A number of `INFO`.
-    pub(crate) async fn info(&self, name: &str) -> u64 {
-        let info = self.ask("INFO everything").await;
-        let line = info
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        let number = line.and_then(|number| number.trim().parse().ok());
-        number.unwrap_or_else(|| panic!("no {name} in {info}"))
+    /// Connections it has ended because what waited for them was too much.
+    pub(crate) fn overflows(&self) -> u64 {
+        let log = std::fs::read_to_string(self.folder.path().join("log"));
+        let log = log.unwrap();
+        log.matches("overcoming of output buffer limits").count() as u64
     }
 
     async fn ready(&mut self) -> Result<(), String> {
