@@ -18,6 +18,7 @@ pub(crate) mod contract;
 mod events;
 pub mod memory;
 pub mod redis;
+pub(crate) mod sequencer;
 pub mod wire;
 
 pub use events::{EventReceiver, EventSender, Slot, channel as event_channel};

@@ -24,7 +24,10 @@ impl Hub {
     pub(crate) fn broadcast(&self, broadcast: &Arc<Broadcast>) -> Fanout {
         let mut frames = Frames([const { None }; WireForm::COUNT]);
         let mut fanout = Fanout::default();
-        let membership = !matches!(broadcast.event, ChannelEvent::Publication(..));
+        let membership = matches!(
+            broadcast.event,
+            ChannelEvent::Join(_) | ChannelEvent::Leave(_)
+        );
         let shard = self.shard(&broadcast.channel).read();
         let Some(subscribers) = shard.get(&broadcast.channel) else {
             return fanout;
@@ -66,6 +69,8 @@ fn encode(form: WireForm, broadcast: &Broadcast) -> Option<Bytes> {
         }
         ChannelEvent::Join(info) => PushBody::Join(Arc::clone(info)),
         ChannelEvent::Leave(info) => PushBody::Leave(Arc::clone(info)),
+        // For sessions; what clients are told of it depends on their subscription.
+        ChannelEvent::InsufficientState(_) => return None,
     };
     let push = Push {
         channel: broadcast.channel.clone(),

@@ -408,3 +408,20 @@ fn a_user_has_a_limit_and_anonymous_connections_have_none() {
     assert!(add("42", "b").is_err());
     assert!(add("", "c").is_ok() && add("", "d").is_ok());
 }
+
+#[test]
+fn a_loss_reaches_every_subscriber_without_a_frame() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(1000));
+    hub.join(&channel(), subscriber(&mailbox, 1));
+    let lost = Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::InsufficientState(None),
+    });
+    assert_eq!(hub.broadcast(&lost).queued, 1);
+    let mails = take(&mailbox).and_then(Result::ok).unwrap_or_default();
+    let Some(Mail::Delivery(delivery)) = mails.front() else {
+        panic!("not a delivery but {mails:?}");
+    };
+    assert_eq!((&delivery.frame, &delivery.broadcast), (&None, &lost));
+}

@@ -90,6 +90,9 @@ pub enum ChannelEvent {
     Join(Arc<ClientInfo>),
     /// A client left.
     Leave(Arc<ClientInfo>),
+    /// Publications were lost for good: a positioned subscriber must recover by itself (engines.md 1.10). Who stands in the
+    /// epoch of this position, at it or past it, has missed nothing; without one everybody has.
+    InsufficientState(Option<StreamPosition>),
 }
 
 /// Names one subscription of one connection, also across a quick leave and re-join of the same channel.

@@ -53,5 +53,6 @@ pub(super) const fn kind(event: &ChannelEvent) -> &'static str {
         ChannelEvent::Publication(..) => "publication",
         ChannelEvent::Join(_) => "join",
         ChannelEvent::Leave(_) => "leave",
+        ChannelEvent::InsufficientState(_) => "insufficient_state",
     }
 }

@@ -39,6 +39,7 @@ impl Session {
             // One's own leave, of a subscription that was left a moment ago.
             ChannelEvent::Leave(info) if info.client == self.birth.client => Ok(Step::Known),
             ChannelEvent::Join(_) | ChannelEvent::Leave(_) => Ok(Step::Next),
+            ChannelEvent::InsufficientState(sound) => self.judge_loss(delivery.key, sound.as_ref()),
         };
         match verdict {
             Ok(Step::Known) => {}
@@ -48,6 +49,24 @@ impl Session {
             },
             Err(Gap) => self.insufficient_state(delivery.key, out),
         }
+    }
+
+    /// The engine has lost publications: who has a position is told, unless it is past what was lost.
+    fn judge_loss(
+        &mut self,
+        key: SubscriptionKey,
+        sound: Option<&StreamPosition>,
+    ) -> Result<Step, Gap> {
+        let position = self.table.get_mut(key).and_then(|s| match &s.state {
+            Sub::Live(live) => live.position.as_ref(),
+            Sub::Authorizing(_) | Sub::Joining(_) | Sub::Leaving => None,
+        });
+        let untouched = position.is_none_or(|position| {
+            sound.is_some_and(|sound| {
+                position.epoch == sound.epoch && position.offset >= sound.offset
+            })
+        });
+        if untouched { Ok(Step::Known) } else { Err(Gap) }
     }
 
     /// Moves the position, or finds that a publication is old or comes too early.

@@ -82,7 +82,10 @@ fn live_publications(held: &[Delivery]) -> Vec<(&Arc<Publication>, &Epoch)> {
             ChannelEvent::Publication(publication, epoch) if publication.offset > 0 => {
                 Some((publication, epoch))
             }
-            ChannelEvent::Publication(..) | ChannelEvent::Join(_) | ChannelEvent::Leave(_) => None,
+            ChannelEvent::Publication(..)
+            | ChannelEvent::Join(_)
+            | ChannelEvent::Leave(_)
+            | ChannelEvent::InsufficientState(_) => None,
         })
         .collect();
     live.sort_by_key(|(publication, _)| publication.offset);

@@ -334,6 +334,10 @@ impl Session {
         let Some(subscription) = self.table.get_mut(key) else {
             return;
         };
+        if matches!(subscription.state, Sub::Leaving) {
+            // What was held has ended it already; those who wait are told when that is done.
+            return self.stop_waiting();
+        }
         if let Some(end) = subscription.ends.pop() {
             self.leave(key, end, out);
             return self.stop_waiting();

@@ -25,6 +25,8 @@ mod config;
 mod connect;
 #[cfg(test)]
 mod embed;
+#[cfg(test)]
+mod fault;
 mod golden;
 #[cfg(test)]
 mod grpc_conformance;

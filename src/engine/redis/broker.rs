@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Broker, Error, Event, EventSender, History, HistoryQuery, PublishOptions, PublishResult,
-        Suppressed, new_epoch,
+        Broker, Error, History, HistoryQuery, PublishOptions, PublishResult, Suppressed, new_epoch,
+        sequencer::Sequencer,
         wire::{publication, pushed},
     },
     model::{Channel, ChannelEvent, Publication, StreamPosition},
@@ -27,27 +27,16 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Incoming {
     names: Names,
-    events: EventSender,
+    sequencer: Sequencer,
     metrics: Metrics,
 }
 
 impl Incoming {
-    pub(super) const fn new(names: Names, events: EventSender, metrics: Metrics) -> Self {
+    pub(super) const fn new(names: Names, sequencer: Sequencer, metrics: Metrics) -> Self {
         Self {
             names,
-            events,
+            sequencer,
             metrics,
-        }
-    }
-
-    /// The one place every message of a channel goes through. Waits while the node is behind, however long.
-    async fn deliver(&self, channel: Channel, event: ChannelEvent) {
-        loop {
-            match self.events.reserve(&channel).await {
-                Ok(slot) => return slot.send(Event::Channel(channel, event)),
-                Err(Error::Overloaded(_)) => {}
-                Err(_gone) => return,
-            }
         }
     }
 }
@@ -60,7 +49,10 @@ impl Ear for Incoming {
             return;
         };
         match pushed::decode(&payload) {
-            Ok(event) => self.deliver(channel, event).await,
+            Ok(event) => {
+                // An error means that the node is gone, and with it everybody who could miss the message.
+                drop(self.sequencer.event(channel, event).await);
+            }
             Err(error) => {
                 self.metrics.error("handle_client_message");
                 tracing::error!(%error, %channel, "message from Redis cannot be read");
@@ -70,6 +62,7 @@ impl Ear for Incoming {
 
     async fn restored(&self) {
         tracing::debug!("listening to Redis");
+        drop(self.sequencer.reconnected().await);
     }
 
     fn failed(&self, what: &'static str, why: &Failure) {
@@ -221,19 +214,64 @@ impl Redis {
     }
 }
 
+impl Redis {
+    /// Tells the sequencer what was read. False when a subscriber cannot begin there.
+    async fn observed(
+        &self,
+        channel: &Channel,
+        read: &Result<History, Error>,
+    ) -> Result<bool, Error> {
+        let (Ok(History { position: top, .. }) | Err(Error::UnrecoverablePosition(top))) = read
+        else {
+            return Ok(true);
+        };
+        match &self.at(channel)?.sequencer {
+            Some(sequencer) => sequencer.observed(channel, top.clone()).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Reads history, whatever was passed on of it.
+    pub(super) async fn read(
+        &self,
+        channel: &Channel,
+        query: &HistoryQuery,
+    ) -> Result<History, Error> {
+        let place = self.at(channel)?;
+        query.validate()?;
+        place.names.permit(channel, true)?;
+        if place.names.lists() {
+            self.read_list(place, channel, query).await
+        } else {
+            self.read_stream(place, channel, query).await
+        }
+    }
+}
+
 #[async_trait]
 impl Broker for Redis {
     async fn subscribe(&self, channel: &Channel) -> Result<(), Error> {
         let place = self.at(channel)?;
         place.names.permit(channel, false)?;
         let listener = place.listener.as_ref().ok_or(Error::Closed)?;
-        Ok(listener.subscribe(place.names.client(channel)).await?)
+        let sequencer = place.sequencer.as_ref().ok_or(Error::Closed)?;
+        sequencer.subscribed(channel).await?;
+        let name = place.names.client(channel);
+        let done = listener.subscribe(name.clone()).await;
+        if done.is_err() && !listener.wants(&name) {
+            sequencer.unsubscribed(channel).await?;
+        }
+        Ok(done?)
     }
 
     async fn unsubscribe(&self, channel: &Channel) -> Result<(), Error> {
         let place = self.at(channel)?;
         let listener = place.listener.as_ref().ok_or(Error::Closed)?;
-        Ok(listener.unsubscribe(place.names.client(channel)).await?)
+        let done = listener.unsubscribe(place.names.client(channel)).await;
+        if let Some(sequencer) = &place.sequencer {
+            sequencer.unsubscribed(channel).await?;
+        }
+        Ok(done?)
     }
 
     async fn publish(
@@ -264,14 +302,18 @@ impl Broker for Redis {
     }
 
     async fn history(&self, channel: &Channel, query: &HistoryQuery) -> Result<History, Error> {
-        let place = self.at(channel)?;
-        query.validate()?;
-        place.names.permit(channel, true)?;
-        if place.names.lists() {
-            self.read_list(place, channel, query).await
-        } else {
-            self.read_stream(place, channel, query).await
+        let mut read = self.read(channel, query).await;
+        if matches!(read, Err(Error::Redis(Failure::Lost(_)))) {
+            // The connection was dead since before. Reading changes nothing, so it may be done again.
+            read = self.read(channel, query).await;
         }
+        if self.observed(channel, &read).await? {
+            return read;
+        }
+        // Publications after it have passed already, so a subscriber who begins there would miss them.
+        let again = self.read(channel, query).await;
+        self.observed(channel, &again).await?;
+        again
     }
 
     async fn remove_history(&self, channel: &Channel, _meta_ttl: Duration) -> Result<(), Error> {

@@ -1,11 +1,17 @@
 //! What is counted of Redis, under the names of metrics.md 6.
 
+use std::sync::Arc;
+
 use prometheus::{IntCounterVec, Opts, Registry};
+
+use crate::engine::sequencer;
 
 /// Counters of PUB/SUB.
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     errors: IntCounterVec,
+    /// Of the sequencers, one a shard.
+    pub(super) sequencer: Arc<sequencer::Metrics>,
 }
 
 impl Metrics {
@@ -32,7 +38,8 @@ impl Metrics {
         for kind in ["control", "client"] {
             dropped.with_label_values(&["", kind]);
         }
-        Ok(Self { errors })
+        let sequencer = Arc::new(sequencer::Metrics::new(registry)?);
+        Ok(Self { errors, sequencer })
     }
 
     /// Something went wrong on a connection for PUB/SUB.

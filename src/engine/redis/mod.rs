@@ -23,9 +23,13 @@ use self::{
     link::Shard,
     metrics::Metrics,
     pubsub::{Listener, Plan},
+    repair::Streams,
     scripts::Invocation,
 };
-use super::{Broker, Engine, Error, EventSender, Presence};
+use super::{
+    Broker, Engine, Error, EventSender, Presence,
+    sequencer::{Sequencer, sequencer},
+};
 use crate::model::{Channel, NodeId, StreamPosition};
 
 mod address;
@@ -42,6 +46,7 @@ mod metrics;
 mod options;
 mod presence;
 mod pubsub;
+mod repair;
 mod scripts;
 #[cfg(test)]
 mod tests;
@@ -53,6 +58,8 @@ pub use options::{Options, Tls};
 
 /// Silence on a connection for PUB/SUB after which it has to prove that it hears.
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(5);
+/// Tasks among which the channels of a shard are divided.
+const LANES: usize = 2;
 /// Streams whose position is asked for at once.
 const TOPS: usize = 512;
 
@@ -75,6 +82,7 @@ pub struct Redis {
     options: Options,
     node: NodeId,
     shards: Vec<Place>,
+    streams: Arc<Streams>,
     /// Shard of the next control command.
     turn: AtomicUsize,
     closed: AtomicBool,
@@ -87,6 +95,7 @@ struct Place {
     shard: Arc<Shard>,
     names: Names,
     listener: Option<Listener>,
+    sequencer: Option<Sequencer>,
 }
 
 /// Which halves of an engine a section is for.
@@ -130,6 +139,7 @@ impl Redis {
     #[must_use]
     pub fn into_engine(self) -> Engine {
         let redis = Arc::new(self);
+        redis.streams.open(Arc::downgrade(&redis));
         Engine {
             broker: Arc::clone(&redis) as Arc<dyn Broker>,
             presence: Arc::clone(&redis) as Arc<dyn Presence>,
@@ -145,6 +155,7 @@ impl Redis {
         let mut redis = Self {
             node: node.id.clone(),
             shards: Vec::new(),
+            streams: Arc::default(),
             turn: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -181,6 +192,7 @@ impl Redis {
                 shard,
                 names,
                 listener: None,
+                sequencer: None,
             });
         };
         let plan = Plan {
@@ -188,7 +200,9 @@ impl Redis {
             probe: Some(names.service()),
             silence: SILENCE,
         };
-        let incoming = Incoming::new(names.clone(), node.events.clone(), metrics.clone());
+        let (sequencer, run) = sequencer(LANES, &self.streams, &node.events, &metrics.sequencer);
+        self.spawn(run.instrument(tracing::info_span!("sequencer")));
+        let incoming = Incoming::new(names.clone(), sequencer.clone(), metrics.clone());
         let (listener, run) = Listener::new(&shard, plan, Arc::new(incoming), limit);
         self.spawn(run.instrument(tracing::info_span!("redis_pubsub")));
         let probe = names.control_probe(&node.id);
@@ -206,6 +220,7 @@ impl Redis {
             shard,
             names,
             listener: Some(listener),
+            sequencer: Some(sequencer),
         })
     }
 

@@ -37,6 +37,92 @@ fn a_gap_ends_a_v2_subscription_with_2500_after_it_is_undone() {
     );
 }
 
+fn lost(key: SubscriptionKey, sound: Option<StreamPosition>) -> Delivery {
+    let event = ChannelEvent::InsufficientState(sound);
+    Delivery {
+        key,
+        broadcast: Arc::new(Broadcast {
+            channel: Channel::from("ch"),
+            event,
+        }),
+        frame: None,
+    }
+}
+
+#[test]
+fn a_loss_the_engine_tells_of_ends_a_v2_subscription_with_2500() {
+    for sound in [None, Some(position(6, "e")), Some(position(0, "new epoch"))] {
+        let (mut wire, key) = live(Version::V2);
+        wire.deliver(lost(key, sound));
+        wire.answer(Outcome::Done);
+        let pushes = wire.pushes();
+        let [PushBody::Unsubscribe(why)] = pushes.as_slice() else {
+            panic!("not told: {pushes:?}")
+        };
+        assert_eq!(why.code, 2500);
+        assert_eq!(wire.close_code(), None);
+    }
+}
+
+#[test]
+fn a_loss_the_engine_tells_of_closes_v1_and_server_side_subscriptions_with_3010() {
+    let (mut wire, key) = live(Version::V1);
+    wire.deliver(lost(key, None));
+    assert_eq!(wire.close_code(), Some(3010));
+
+    let mut wire = Wire::new(Version::V2);
+    wire.send(Request::Connect(Box::default()));
+    wire.answer(Outcome::Connect(Ok(Box::new(Identified {
+        channels: [(Channel::from("ch"), recoverable())].into(),
+        ..identified()
+    }))));
+    wire.answer(Outcome::Registered(Ok(())));
+    let key = wire.join_key();
+    wire.answer(Outcome::Joined(Ok(Joined {
+        publications: Vec::new(),
+        top: position(5, "e"),
+    })));
+    wire.deliver(lost(key, None));
+    assert_eq!(wire.close_code(), Some(3010));
+}
+
+#[test]
+fn a_loss_does_not_concern_who_has_no_position_or_is_past_it() {
+    let mut wire = Wire::connected(Version::V2);
+    let (key, _) = wire.subscribe(SubscribeOptions::default(), StreamPosition::default());
+    wire.deliver(lost(key, None));
+    wire.deliver(delivery(key, 9, "e"));
+    assert_eq!(wire.frames.len(), 1);
+
+    let (mut wire, key) = live(Version::V2);
+    for sound in [position(5, "e"), position(3, "e")] {
+        wire.deliver(lost(key, Some(sound)));
+    }
+    wire.deliver(delivery(key, 6, "e"));
+    assert_eq!(wire.frames.len(), 1);
+}
+
+#[test]
+fn a_loss_while_joining_is_judged_by_the_position_that_was_read() {
+    for (sound, calls) in [(position(9, "e"), 1), (position(5, "e"), 0)] {
+        let mut wire = Wire::connected(Version::V2);
+        wire.send(recover("ch", 5, "e"));
+        wire.answer(Outcome::Subscribe(Ok(Box::new(recoverable()))));
+        let key = wire.join_key();
+        wire.deliver(lost(key, Some(sound)));
+        wire.answer(Outcome::Joined(Ok(Joined {
+            publications: Vec::new(),
+            top: position(5, "e"),
+        })));
+        let leaves = wire
+            .waiting()
+            .iter()
+            .filter(|name| **name == "leave")
+            .count();
+        assert_eq!(leaves, calls);
+    }
+}
+
 #[test]
 fn a_gap_closes_v1_and_server_side_subscriptions_with_3010() {
     let (mut wire, key) = live(Version::V1);

@@ -48,7 +48,7 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// A folder of its own.
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         let name = format!("it-{}", uuid::Uuid::new_v4());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::create_dir_all(&path)?;
@@ -56,7 +56,7 @@ impl Folder {
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -191,6 +191,19 @@ impl Server {
         assert!(
             told.is_some_and(|told| told.is_ok_and(|status| status.success())),
             "the server cannot be told to stop"
+        );
+    }
+
+    /// Ends the server at once, while others use it.
+    pub(crate) fn crash(&self) {
+        let id = self.child.id().map(|id| id.to_string());
+        let told = id.map(|id| {
+            let mut kill = std::process::Command::new("kill");
+            kill.args(["-KILL", &id]).status()
+        });
+        assert!(
+            told.is_some_and(|told| told.is_ok_and(|status| status.success())),
+            "the server cannot be killed"
         );
     }
 

@@ -128,6 +128,11 @@ impl Listener {
         self.wish(name, false).await
     }
 
+    /// It is subscribed, or will be with the next connection.
+    pub(super) fn wants(&self, name: &str) -> bool {
+        self.wanted.lock().contains(name)
+    }
+
     /// Returns when the first connection is there.
     pub(super) async fn ready(&self) -> Result<(), Failure> {
         let mut present = self.present.clone();
