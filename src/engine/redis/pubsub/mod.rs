@@ -19,7 +19,6 @@ mod resp;
 mod session;
 
 use session::Session;
-pub(super) use session::name;
 
 /// Wait between two attempts.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -44,6 +43,12 @@ struct Wish {
     name: String,
     hear: bool,
     done: oneshot::Sender<Result<(), Failure>>,
+}
+
+/// Names that were asked for in one command, and who waits for them.
+struct Asked {
+    left: usize,
+    waiting: Vec<oneshot::Sender<Result<(), Failure>>>,
 }
 
 /// The end that subscribes.
@@ -159,4 +164,9 @@ impl Listener {
             Err(_elapsed) => Err(Failure::Deaf),
         }
     }
+}
+
+/// A name as the server wrote it.
+pub(super) fn name(bytes: &Bytes) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use redis::cmd;
 use tokio::{
@@ -21,7 +21,7 @@ use super::{
         Failure,
         link::{Server, Shard, Wire},
     },
-    Ear, Plan, WISHES, Wish,
+    Asked, Ear, Plan, WISHES, Wish,
     resp::{self, Said},
 };
 
@@ -42,12 +42,6 @@ pub(super) struct Session<'a, E> {
     pub(super) wanted: &'a Mutex<HashSet<String>>,
     pub(super) expose: &'a watch::Sender<Option<mpsc::Sender<Wish>>>,
     pub(super) ear: &'a E,
-}
-
-/// Names that were asked for in one command, and who waits for them.
-struct Asked {
-    left: usize,
-    waiting: Vec<oneshot::Sender<Result<(), Failure>>>,
 }
 
 /// The connection while it lives.
@@ -398,9 +392,4 @@ async fn proved(probe: &mut Option<Probe>) -> bool {
         Some(probe) if probe.accepted.is_none() => probe.publishing.as_mut().await,
         _ => pending().await,
     }
-}
-
-/// A name as the server wrote it.
-pub(in crate::engine::redis) fn name(bytes: &Bytes) -> Option<&str> {
-    std::str::from_utf8(bytes).ok()
 }
