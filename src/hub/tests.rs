@@ -315,87 +315,71 @@ fn a_message_is_compressed_once_however_many_want_it() {
     assert!(frames[0].len() < frames[2].len());
 }
 
-#[test]
-fn connections_are_found_by_user_client_and_session() {
+/// Two connections of user 42, one anonymous.
+fn three_connections() -> Registry {
     let registry = Registry::new();
     let mailbox = Arc::new(Mailbox::new(1));
-    let user = |name: &str| UserId::from(name);
-    for (name, client) in [("42", "a"), ("42", "b"), ("", "c")] {
+    for (user, client) in [("42", "a"), ("42", "b"), ("", "c")] {
         registry
-            .add(&user(name), &ClientId::from(client), &mailbox, None)
+            .add(&user.into(), &ClientId::from(client), &mailbox, None)
             .unwrap();
     }
-    let found = |target: Target| registry.find(&target).len();
-    assert_eq!(
-        found(Target {
-            user: user("42"),
+    registry
+}
+
+#[test]
+fn connections_are_found_by_user_client_and_session() {
+    let registry = three_connections();
+    for (user, client, session, found) in [
+        ("42", None, None, 2),
+        // The empty user is the anonymous one.
+        ("", None, None, 1),
+        ("42", Some("b"), None, 1),
+        ("", Some("b"), None, 0),
+        ("42", None, Some("s"), 0),
+    ] {
+        let target = Target {
+            user: user.into(),
+            client: client.map(ClientId::from),
+            session: session.map(str::to_owned),
             ..Target::default()
-        }),
-        2
-    );
-    assert_eq!(
-        found(Target::default()),
-        1,
-        "the empty user is the anonymous one"
-    );
-    let client = Some(ClientId::from("b"));
-    assert_eq!(
-        found(Target {
-            user: user("42"),
-            client: client.clone(),
-            ..Target::default()
-        }),
-        1
-    );
-    assert_eq!(
-        found(Target {
-            user: user(""),
-            client,
-            ..Target::default()
-        }),
-        0
-    );
-    assert_eq!(
-        found(Target {
-            user: user("42"),
-            session: Some("s".into()),
-            ..Target::default()
-        }),
-        0
-    );
-    let all = || Target {
-        all_users: true,
-        ..Target::default()
-    };
-    assert_eq!(found(all()), 3, "every connection of every user");
-    assert_eq!(
-        found(Target {
-            user: user("42"),
-            ..all()
-        }),
-        2,
-        "a user given narrows"
-    );
-    assert_eq!(
-        found(Target {
-            client: Some(ClientId::from("b")),
-            ..all()
-        }),
-        1
-    );
-    let labelled = |cmp: &str| Target {
-        labels: Some(Box::new(LabelFilter {
+        };
+        assert_eq!(registry.find(&target).len(), found, "{target:?}");
+    }
+    assert_eq!(registry.counts(), (3, 2));
+    for client in ["a", "b"] {
+        registry.remove(&UserId::from("42"), &ClientId::from(client));
+    }
+    assert_eq!(registry.counts(), (1, 1));
+}
+
+#[test]
+fn connections_of_all_users_are_found() {
+    let registry = three_connections();
+    let labelled = |cmp: &str| {
+        Some(Box::new(LabelFilter {
             cmp: cmp.to_owned(),
             ..LabelFilter::default()
-        })),
-        ..all()
+        }))
     };
-    assert_eq!(found(labelled("eq")), 0, "nobody has labels");
-    assert_eq!(found(labelled("nex")), 3);
-    assert_eq!(registry.counts(), (3, 2));
-    registry.remove(&user("42"), &ClientId::from("a"));
-    registry.remove(&user("42"), &ClientId::from("b"));
-    assert_eq!(registry.counts(), (1, 1));
+    for (user, client, labels, found) in [
+        ("", None, None, 3),
+        // A user given narrows.
+        ("42", None, None, 2),
+        ("", Some("b"), None, 1),
+        // Nobody has labels.
+        ("", None, labelled("eq"), 0),
+        ("", None, labelled("nex"), 3),
+    ] {
+        let target = Target {
+            user: user.into(),
+            client: client.map(ClientId::from),
+            labels,
+            all_users: true,
+            ..Target::default()
+        };
+        assert_eq!(registry.find(&target).len(), found, "{target:?}");
+    }
 }
 
 #[test]

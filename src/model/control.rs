@@ -120,7 +120,7 @@ pub struct LabelFilter {
     /// Values of `in` and `nin`.
     pub vals: Vec<String>,
     /// What is combined.
-    pub nodes: Vec<LabelFilter>,
+    pub nodes: Vec<Self>,
 }
 
 impl LabelFilter {

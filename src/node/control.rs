@@ -81,7 +81,7 @@ impl Shared {
             // An expiration in the past fails where a connection would be hit by it (server-api.md 8.3).
             return Err(Error::Internal(None));
         }
-        self.carry_out(command);
+        self.carry_out(&command);
         Ok(())
     }
 
@@ -95,10 +95,10 @@ impl Shared {
                     return self.metrics.control_dropped("channel");
                 }
                 let command = Box::new(self.resolved(*command));
-                self.carry_out(Control::Subscribe(target, command));
+                self.carry_out(&Control::Subscribe(target, command));
             }
             Control::Unsubscribe(..) | Control::Disconnect(..) | Control::Refresh(..) => {
-                self.carry_out(message);
+                self.carry_out(&message);
             }
             Control::Node(info) => self.heard(*info),
             Control::Shutdown => {
@@ -156,8 +156,8 @@ impl Shared {
     }
 
     /// Does an action on the connections of this node.
-    fn carry_out(&self, command: Control) {
-        let (target, mail): (_, &dyn Fn() -> Mail) = match &command {
+    fn carry_out(&self, command: &Control) {
+        let (target, mail): (_, &dyn Fn() -> Mail) = match command {
             // Nobody is subscribed to what has expired.
             Control::Subscribe(_, subscribe) if has_passed(subscribe) => return,
             Control::Subscribe(target, subscribe) => {

@@ -50,6 +50,8 @@ mod proxy;
 mod publish;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod redis;
 mod sdk;
 #[cfg(test)]
 mod server_api;

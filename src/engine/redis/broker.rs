@@ -295,8 +295,8 @@ impl Broker for Redis {
         let payload = match event {
             ChannelEvent::Join(info) => pushed::join(&info),
             ChannelEvent::Leave(info) => pushed::leave(&info),
-            // Publications have a way of their own.
-            ChannelEvent::Publication(..) => return Ok(()),
+            // Publications have a way of their own, and what this node has lost concerns no other.
+            ChannelEvent::Publication(..) | ChannelEvent::InsufficientState(_) => return Ok(()),
         };
         spread(place, channel, &payload).await
     }

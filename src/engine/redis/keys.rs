@@ -171,6 +171,12 @@ mod tests {
                 "p.presence.user.clients.news"
             ]
         );
+    }
+
+    #[test]
+    fn names_in_a_cluster_carry_tags() {
+        let channel = Channel::from("news");
+        let plain = Names::new("p", false, false);
         let cluster = Names::new("p", true, true);
         assert_eq!(cluster.history(&channel), "p.list.{news}");
         assert_eq!(cluster.meta(&channel), "p.list.meta.{news}");

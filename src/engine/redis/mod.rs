@@ -275,10 +275,6 @@ impl Redis {
         Ok(answer?)
     }
 
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for repairs, which ask for many tops")
-    )]
     /// The tops of these streams in this order, without creating any; `None` where there is no stream. Questions to one
     /// server leave in one write.
     ///

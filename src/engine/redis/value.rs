@@ -21,8 +21,7 @@ pub(super) fn list(value: Value) -> Option<Vec<Value>> {
 pub(super) fn bytes(value: Value) -> Option<Bytes> {
     match value {
         Value::BulkString(bytes) => Some(Bytes::from(bytes)),
-        Value::SimpleString(text) => Some(Bytes::from(text)),
-        Value::VerbatimString { text, .. } => Some(Bytes::from(text)),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(Bytes::from(text)),
         _ => None,
     }
 }

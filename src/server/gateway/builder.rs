@@ -19,6 +19,14 @@ pub(super) struct Additions {
     pub(super) front: Front,
 }
 
+/// Who answers the node's questions.
+pub(super) fn owner(wrap: Option<Wrap>, standard: Arc<dyn Hooks>) -> Arc<dyn Hooks> {
+    match wrap {
+        Some(wrap) => wrap(standard),
+        None => standard,
+    }
+}
+
 /// What clients meet first.
 #[derive(Default)]
 pub(super) struct Front {

@@ -144,7 +144,6 @@ impl Gateway {
     }
 
     /// The same, with additions of the program that embeds it.
-    #[must_use]
     pub fn builder(config: &Config) -> Builder<'_> {
         Builder::new(config)
     }
@@ -230,8 +229,8 @@ impl Built {
         let registry = Registry::new();
         let auth = Authenticator::new(&config.section("")?, &registry)?;
         let proxies = proxies(config, &auth, &registry)?;
-        let policy = Policy::new(&config.section("")?, auth.clone())?.with_proxies(proxies);
-        let policy = Arc::new(policy);
+        let policy = Policy::new(&config.section("")?, auth.clone())?;
+        let policy = Arc::new(policy.with_proxies(proxies));
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (sender, events) = event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
         let id = NodeId::from(uuid::Uuid::new_v4().to_string());
@@ -243,15 +242,11 @@ impl Built {
         let node = Node::start(node::Parts {
             id,
             config: node_config(config)?,
-            hooks: match hooks {
-                Some(wrap) => wrap(policy.clone()),
-                None => policy.clone(),
-            },
+            hooks: builder::owner(hooks, policy.clone()),
             engine: engine::open(config, &asking).await?,
             events,
             registry: registry.clone(),
         })?;
-        let policy_kept = policy.proxies().kept();
         let (stopping, counted) = (CancellationToken::new(), node.clone());
         let limits =
             ConnectionLimits::new(config.section("client")?, &registry, NAMESPACE, move || {
@@ -264,23 +259,24 @@ impl Built {
             stopping.clone(),
         );
         let trusted = TrustedProxies::new(&own.trusted_proxies)?;
+        let announced = own.proxy_protocol == ProxyProtocol::Required;
         let entrances = Entrances {
             tls: tls::Endpoints::new(&config.section("")?)?,
-            announce: (own.proxy_protocol == ProxyProtocol::Required).then(|| trusted.clone()),
+            announce: announced.then(|| trusted.clone()),
             metrics: EntranceMetrics::new(&registry)?,
         };
         let user_header = Some(client.user_id_http_header.as_str()).filter(|name| !name.is_empty());
         Ok(Self {
             node,
             auth,
-            policy,
             limits: Arc::new(limits),
             origins: Arc::new(Origins::new(&client.allowed_origins)?),
             peers: Arc::new(PeerRules {
                 trusted,
                 user_header: user_header.map(str::parse).transpose()?,
-                kept: policy_kept,
+                kept: policy.proxies().kept(),
             }),
+            policy,
             entrances,
             tasks: Tasks::default(),
             api,

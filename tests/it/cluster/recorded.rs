@@ -47,13 +47,13 @@ fn settings(redis: &RedisServer) -> Value {
     })
 }
 
-async fn connection(redis: &RedisServer) -> redis::Client {
+fn connection(redis: &RedisServer) -> redis::Client {
     redis::Client::open(format!("redis://{}", redis.address())).unwrap()
 }
 
 /// Publishes a recorded payload; the expirations in it are of the past.
 async fn publish(redis: &RedisServer, channel: &str, payload: &[u8]) {
-    let client = connection(redis).await;
+    let client = connection(redis);
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let receivers: i64 = redis::cmd("PUBLISH")
         .arg(channel)
@@ -131,7 +131,7 @@ async fn questions_and_newcomers_are_answered_as_recorded() {
     let _client = subscribed(&node).await;
     let info = node.api("info", &json!({})).await;
     let id = info["nodes"][0]["uid"].as_str().unwrap().to_owned();
-    let client = connection(&redis).await;
+    let client = connection(&redis);
     let mut answers = client.get_async_pubsub().await.unwrap();
     for addressee in [FOREIGN, "other"] {
         let channel = format!("centrifugo.node.{addressee}");

@@ -1,7 +1,7 @@
 //! What goes wrong: no server, wrong passwords, lost connections, lost scripts, no memory, metadata that vanished.
 
 use super::{
-    modes::{event, kept, numbered, publication},
+    modes::{event, first_of_another_epoch, kept, numbered, publication},
     *,
 };
 use crate::{
@@ -125,7 +125,7 @@ async fn a_restarted_server_gets_its_scripts_again() {
     };
     assert_eq!(third.position.offset, 1);
     assert_ne!(third.position.epoch, first.position.epoch);
-    assert_eq!(publication(&mut heard).await.1, "3");
+    assert_eq!(first_of_another_epoch(&mut heard).await.1, "3");
 }
 
 #[tokio::test]
