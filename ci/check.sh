@@ -41,8 +41,9 @@ deny() {
 }
 
 tests() {
-  # The summaries of all binaries are added up at the end.
-  cargo test --locked --no-fail-fast 2>&1 | tee .cache/test.log
+  # Many tests wait for other programs, so there are more at a time than cores. The summaries are added up at the end.
+  RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}" \
+    cargo test --locked --no-fail-fast 2>&1 | tee .cache/test.log
 }
 
 documentation() {

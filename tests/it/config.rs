@@ -64,6 +64,14 @@ const STARTED_DIFFERENTLY: &[(&str, &str)] = &[
     ("same_handler_path", "exit code 1, not a crash"),
     ("ping_negative_same", "no check when pings are off"),
     (
+        "redis_unreachable",
+        "found out by the engine, not by the configuration (tests/it/redis.rs)",
+    ),
+    (
+        "redis_bad_address",
+        "found out by the engine, not by the configuration (tests/it/redis.rs)",
+    ),
+    (
         "rpc_proxy_empty",
         "a used proxy without endpoint is an error (proxy.md 18)",
     ),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Transport, on_every_transport, server},
+    harness::{Client, Transport, on_every_transport, server},
     support::{RedisServer, Server, centripetal, needed},
 };
 
@@ -30,8 +30,8 @@ fn with_redis(redis: &RedisServer) -> Value {
     settings(&json!({"engine": {"type": "redis", "redis": {"address": redis.address()}}}))
 }
 
-/// A client of either of two nodes gets what happens on the other.
-async fn exchanged(on: Transport, nodes: [&Server; 2]) {
+/// A client of either of two nodes gets what happens on the other. The clients stay.
+async fn exchanged(on: Transport, nodes: [&Server; 2]) -> [Client; 2] {
     let mut reader = on.user(nodes[0], "alice").await;
     let mut writer = on.user(nodes[1], "bob").await;
     reader.subscribe(json!({"channel": "news"})).await;
@@ -57,6 +57,7 @@ async fn exchanged(on: Transport, nodes: [&Server; 2]) {
             .await;
         assert_eq!(history["publications"][0]["data"], json!(7));
     }
+    [reader, writer]
 }
 
 async fn nodes_share_channels(on: Transport) {
@@ -68,7 +69,7 @@ async fn nodes_share_channels(on: Transport) {
         server(with_redis(&redis)).await,
         server(with_redis(&redis)).await,
     ];
-    exchanged(on, [&nodes[0], &nodes[1]]).await;
+    drop(exchanged(on, [&nodes[0], &nodes[1]]).await);
 }
 
 async fn presence_and_publications_have_their_own_servers(on: Transport) {
@@ -81,7 +82,7 @@ async fn presence_and_publications_have_their_own_servers(on: Transport) {
         "presence_manager": {"enabled": true, "type": "redis", "redis": {"address": presence.address()}},
     }));
     let nodes = [server(settings.clone()).await, server(settings).await];
-    exchanged(on, [&nodes[0], &nodes[1]]).await;
+    let clients = exchanged(on, [&nodes[0], &nodes[1]]).await;
     let keys = presence.command("KEYS *").await;
     assert!(
         keys.contains("presence.data.kept:x") && !keys.contains("stream"),
@@ -92,25 +93,29 @@ async fn presence_and_publications_have_their_own_servers(on: Transport) {
         !keys.contains("presence") && keys.contains("stream.kept:x"),
         "{keys}"
     );
+    drop(clients);
 }
 
 #[tokio::test]
 async fn without_redis_the_start_fails_and_says_why() {
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let file = folder.join(format!("no-redis-{}.json", uuid::Uuid::new_v4()));
-    let text =
-        r#"{"engine":{"type":"redis","redis":{"address":"127.0.0.1:1"}},"http_server":{"port":0}}"#;
-    std::fs::write(&file, text).unwrap();
-    let limit = std::time::Duration::from_secs(30);
-    let arguments = ["--config", &file.display().to_string()];
-    let output = centripetal().run_alone(&arguments, limit).await;
-    drop(std::fs::remove_file(&file));
-    assert!(!output.success);
-    assert!(
-        output
-            .text
-            .contains("cannot connect to Redis at 127.0.0.1:1"),
-        "{}",
-        output.text
-    );
+    for (address, said) in [
+        ("127.0.0.1:1", "cannot connect to Redis at 127.0.0.1:1"),
+        ("http://x", "unknown scheme http"),
+    ] {
+        let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let file = folder.join(format!("no-redis-{}.json", uuid::Uuid::new_v4()));
+        let settings = json!({
+            "engine": {"type": "redis", "redis": {"address": address}}, "http_server": {"port": 0},
+        });
+        std::fs::write(&file, settings.to_string()).unwrap();
+        let limit = std::time::Duration::from_secs(30);
+        let arguments = ["--config", &file.display().to_string()];
+        let output = centripetal().run_alone(&arguments, limit).await;
+        drop(std::fs::remove_file(&file));
+        assert!(
+            !output.success && output.text.contains(said),
+            "{}",
+            output.text
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! Publications in Redis: appending, spreading, reading, and what arrives by PUB/SUB.
+//! Publications in Redis: appending, spreading and reading.
 
 use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
@@ -8,68 +8,16 @@ use redis::{Value, cmd};
 
 use super::{
     Failure, Place, Redis,
-    keys::Names,
-    metrics::Metrics,
-    pubsub::{self, Ear},
     scripts::{self, Invocation},
     value,
 };
 use crate::{
     engine::{
         Broker, Error, History, HistoryQuery, PublishOptions, PublishResult, Suppressed, new_epoch,
-        sequencer::Sequencer,
         wire::{publication, pushed},
     },
     model::{Channel, ChannelEvent, Publication, StreamPosition},
 };
-
-/// What arrives in the channels of channels, on its way to the event queue.
-#[derive(Debug)]
-pub(super) struct Incoming {
-    names: Names,
-    sequencer: Sequencer,
-    metrics: Metrics,
-}
-
-impl Incoming {
-    pub(super) const fn new(names: Names, sequencer: Sequencer, metrics: Metrics) -> Self {
-        Self {
-            names,
-            sequencer,
-            metrics,
-        }
-    }
-}
-
-impl Ear for Incoming {
-    async fn hear(&self, name: &Bytes, payload: Bytes) {
-        // The service channel only shows that the connection hears.
-        let channel = pubsub::name(name).and_then(|name| self.names.channel(name));
-        let Some(channel) = channel.map(Channel::from) else {
-            return;
-        };
-        match pushed::decode(&payload) {
-            Ok(event) => {
-                // An error means that the node is gone, and with it everybody who could miss the message.
-                drop(self.sequencer.event(channel, event).await);
-            }
-            Err(error) => {
-                self.metrics.error("handle_client_message");
-                tracing::error!(%error, %channel, "message from Redis cannot be read");
-            }
-        }
-    }
-
-    async fn restored(&self) {
-        tracing::debug!("listening to Redis");
-        drop(self.sequencer.reconnected().await);
-    }
-
-    fn failed(&self, what: &'static str, why: &Failure) {
-        self.metrics.error(what);
-        tracing::warn!(error = %why, kind = what, "connection to Redis for PUB/SUB is made anew");
-    }
-}
 
 impl Redis {
     /// Without history: nothing is kept but, with a key, the mark that it was seen.

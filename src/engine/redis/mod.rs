@@ -2,7 +2,7 @@
 //!
 //! Owns connections and the tasks that listen. Every decision about a channel is made inside Redis, by one script a call, so
 //! nodes need no agreement among each other. A command that may have been executed is never sent again by itself. What
-//! arrives goes through one place, [`broker::Incoming`], into the event queue; it waits there, and nothing is dropped.
+//! arrives goes through one place, [`incoming::Incoming`], into the event queue; it waits there, and nothing is dropped.
 
 use std::sync::{
     Arc,
@@ -17,8 +17,8 @@ use tracing::Instrument as _;
 
 use self::{
     address::Location,
-    broker::Incoming,
     control::Commands,
+    incoming::Incoming,
     keys::Names,
     link::Shard,
     metrics::Metrics,
@@ -40,6 +40,7 @@ mod error;
 #[path = "../../../tests/it/support/redis.rs"]
 mod fixture;
 mod hash;
+mod incoming;
 mod keys;
 mod link;
 mod metrics;

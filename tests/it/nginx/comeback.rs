@@ -18,7 +18,8 @@ use tokio::{
 use crate::{
     harness::server,
     support::{
-        Nginx, Program, Running, Server, centripetal, needed, sdk_go, sdk_javascript, sdk_python,
+        Nginx, Program, RedisServer, Running, Server, centripetal, needed, sdk_go, sdk_javascript,
+        sdk_python,
     },
 };
 
@@ -248,20 +249,49 @@ async fn nothing_is_lost_when_the_node_restarts() {
     }
 }
 
-/// Without an engine that both nodes use, the other node cannot know what was missed, and says so; nothing more is lost.
-#[tokio::test]
-async fn clients_of_a_killed_node_go_to_the_other() {
-    let Some(program) = needed("CENTRIPETAL_NGINX") else {
-        return;
-    };
-    let (mut one, other) = (server(settings()).await, server(settings()).await);
+/// The shipped configuration for several nodes, with these two.
+async fn in_front_of(one: &Server, other: &Server) -> Option<Nginx> {
+    let program = needed("CENTRIPETAL_NGINX")?;
     let replacements = [
         ("10.0.0.11:8000".to_owned(), one.http_target()),
         ("10.0.0.11:8001".to_owned(), one.grpc_target()),
         ("10.0.0.12:8000".to_owned(), other.http_target()),
         ("10.0.0.12:8001".to_owned(), other.grpc_target()),
     ];
-    let nginx = Nginx::run(program.into(), Nginx::CLUSTER, &replacements).await;
+    Some(Nginx::run(program.into(), Nginx::CLUSTER, &replacements).await)
+}
+
+/// On Redis the other node knows what was missed.
+#[tokio::test]
+async fn nothing_is_lost_when_one_of_two_nodes_is_killed() {
+    let redis = RedisServer::start("").await;
+    let mut settings = settings();
+    settings["engine"] = json!({"type": "redis", "redis": {"address": redis.address()}});
+    let (mut one, other) = (server(settings.clone()).await, server(settings).await);
+    let Some(nginx) = in_front_of(&one, &other).await else {
+        return;
+    };
+    // Either node counts the clients of both.
+    let crowd = Crowd::gather(&[&other], &nginx).await;
+    publish(&other, 1..=700).await;
+    tokio::join!(one.kill(), publish(&other, 701..=1400));
+    publish(&other, 1401..=LAST).await;
+    let lives = crowd.end().await;
+    let back = lives.iter().filter(|(_, again)| !again.is_empty());
+    assert!(back.count() > 0, "nobody was at the node that died");
+    assert!(
+        lives.iter().all(|(_, again)| !again.contains(&false)),
+        "{lives:?}"
+    );
+}
+
+/// Without an engine that both nodes use, the other node cannot know what was missed, and says so; nothing more is lost.
+#[tokio::test]
+async fn clients_of_a_killed_node_go_to_the_other() {
+    let (mut one, other) = (server(settings()).await, server(settings()).await);
+    let Some(nginx) = in_front_of(&one, &other).await else {
+        return;
+    };
     let crowd = Crowd::gather(&[&one, &other], &nginx).await;
     let stay = present(&other).await;
     let move_over = present(&one).await;
