@@ -2,7 +2,7 @@
 //!
 //! Asks and translates; never decides what an answer means, which is the policy's business, and knows no session, hub
 //! or engine. A question costs a bounded time, a bounded answer, and one of a bounded number of places; whatever goes
-//! wrong is a [`Failure`], counted and logged here.
+//! wrong is a `Failure`, counted and logged here.
 
 mod answer;
 mod backend;

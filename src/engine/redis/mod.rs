@@ -2,7 +2,7 @@
 //!
 //! Owns connections and the tasks that listen. Every decision about a channel is made inside Redis, by one script a call, so
 //! nodes need no agreement among each other. A command that may have been executed is never sent again by itself. What
-//! arrives goes through one place, [`incoming::Incoming`], into the event queue; it waits there, and nothing is dropped.
+//! arrives goes through one place, `incoming::Incoming`, into the event queue; it waits there, and nothing is dropped.
 
 use std::sync::{
     Arc,

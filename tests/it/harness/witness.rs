@@ -16,7 +16,7 @@ const PACE: Duration = Duration::from_millis(10);
 /// Bytes a server may keep from what is over.
 const KEPT: u64 = 64 << 20;
 /// How long it may work for what is over.
-const AFTERWARDS: Duration = Duration::from_secs(5);
+const AFTERWARDS: Duration = Duration::from_secs(30);
 /// A server is idle when it works less than this part of the time.
 const IDLE: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(400));
 
