@@ -1,6 +1,7 @@
 //! Several nodes on one Redis: whatever is asked at one node reaches clients of the others (engines.md 1.8; server-api.md
 //! 7.8, 8.3 to 8.6, 8.11, 8.13), and the others notice when a node ends.
 
+mod continued;
 mod recorded;
 
 use std::time::Duration;

@@ -177,7 +177,8 @@ impl Server {
         let greeting = &self.dialer.greeting;
         let address = || self.endpoint.to_string();
         let limit = greeting.connect_timeout + greeting.io_timeout;
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(greeting.io_timeout));
+        // Every call has its limit already; a second timer for each would cost and say nothing more.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let information = self.information();
         let made = MultiplexedConnection::new_with_config(&information, wire, config);
         let (mut connection, driver) = timeout(limit, made)
@@ -192,8 +193,10 @@ impl Server {
         if !greeting.client_name.is_empty() {
             let mut named = cmd("CLIENT");
             named.arg("SETNAME").arg(&greeting.client_name);
-            let answer = connection.send_packed_command(&named).await;
-            answer.map_err(|error| Failure::of_greeting(&error, address()))?;
+            let answer = timeout(limit, connection.send_packed_command(&named)).await;
+            answer
+                .map_err(|_elapsed| Failure::Timeout(limit))?
+                .map_err(|error| Failure::of_greeting(&error, address()))?;
         }
         Ok(connection)
     }
