@@ -8,6 +8,7 @@ use redis::cmd;
 
 use super::{
     Failure, Redis,
+    link::Road,
     metrics::Metrics,
     pubsub::{self, Ear},
 };
@@ -88,7 +89,7 @@ impl Control for Redis {
         let mut publish = cmd("PUBLISH");
         publish.arg(&name).arg(&message[..]);
         // One connection for all, so that commands leave in the order they were given.
-        place.shard.ask("", "", &publish).await?;
+        place.shard.ask(Road::Orders, "", &publish).await?;
         Ok(())
     }
 }
