@@ -78,7 +78,7 @@ async fn subscribed(server: &RedisServer, wanted: usize) -> bool {
 }
 
 pub(super) async fn measure(plan: Plan) -> Faults {
-    let mut server = RedisServer::start("appendonly yes\nappendfsync always").await;
+    let mut server = RedisServer::start(RedisServer::DURABLE).await;
     let (events, receivers) = event_channel(4, 4096, Duration::from_secs(5));
     let node = Node {
         id: NodeId::from("bench"),

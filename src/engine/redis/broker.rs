@@ -180,6 +180,13 @@ impl Redis {
         }
     }
 
+    /// Whether what follows a position follows something else than it did.
+    fn is_unsound(&self, channel: &Channel, query: &HistoryQuery) -> Result<bool, Error> {
+        let sequencer = self.at(channel)?.sequencer.as_ref();
+        let asked = sequencer.zip(query.since.as_ref());
+        Ok(asked.is_some_and(|(sequencer, since)| !sequencer.is_sound(channel, since)))
+    }
+
     /// Reads history, whatever was passed on of it.
     pub(super) async fn read(
         &self,
@@ -251,10 +258,14 @@ impl Broker for Redis {
     }
 
     async fn history(&self, channel: &Channel, query: &HistoryQuery) -> Result<History, Error> {
+        let unsound = self.is_unsound(channel, query)?;
         let mut read = self.read(channel, query).await;
         if matches!(read, Err(Error::Redis(Failure::Lost(_)))) {
             // The connection was dead since before. Reading changes nothing, so it may be done again.
             read = self.read(channel, query).await;
+        }
+        if unsound && let Ok(History { position, .. }) = read {
+            read = Err(Error::UnrecoverablePosition(position));
         }
         if self.observed(channel, &read).await? {
             return read;

@@ -37,6 +37,7 @@ mod broker;
 mod control;
 mod error;
 #[cfg(test)]
+#[expect(dead_code, reason = "tests of the executable use all of it")]
 #[path = "../../../tests/it/support/redis.rs"]
 mod fixture;
 mod hash;
@@ -62,6 +63,8 @@ pub use options::{Options, Tls};
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(5);
 /// Tasks among which the channels of a shard are divided.
 const LANES: usize = 2;
+/// How often what waits is shown.
+const GAUGES: std::time::Duration = std::time::Duration::from_secs(5);
 /// Streams whose position is asked for at once.
 const TOPS: usize = 512;
 
@@ -132,6 +135,10 @@ impl Redis {
     /// # Errors
     /// As [`Redis::connect`].
     pub async fn connect_presence(options: Options, node: Node) -> Result<Self, Failure> {
+        let options = Options {
+            sharded_pub_sub_partitions: 0,
+            ..options
+        };
         Self::open(options, node, Role::Presence).await
     }
 
@@ -141,6 +148,8 @@ impl Redis {
     /// What cannot.
     pub fn check(options: &Options) -> Result<(), Failure> {
         for location in address::locations(options)? {
+            // Whether there is a cluster behind an address is seen later, unless sentinels are named.
+            options.scheme(location.mode() != "sentinel")?;
             link::Dialer::new(location.greeting)?;
         }
         Ok(())
@@ -175,6 +184,9 @@ impl Redis {
         for location in address::locations(&redis.options)? {
             let place = redis.place(location, &node, metrics.as_ref()).await?;
             redis.shards.push(place);
+        }
+        if let Some(metrics) = metrics {
+            redis.watch(metrics);
         }
         Ok(redis)
     }
@@ -249,6 +261,26 @@ impl Redis {
         let (control, run) = Listener::new(shard, plan, Arc::new(commands), limit);
         self.spawn(run.instrument(tracing::info_span!("redis_control")));
         control
+    }
+
+    /// Shows now and then what waits. Commands of other nodes wait in the event queue alone.
+    fn watch(&self, metrics: Metrics) {
+        let sequencers = self
+            .shards
+            .iter()
+            .filter_map(|place| place.sequencer.clone());
+        let sequencers: Vec<_> = sequencers.collect();
+        self.spawn(async move {
+            let mut ticks = tokio::time::interval(GAUGES);
+            loop {
+                ticks.tick().await;
+                metrics.buffered("control", 0, 0);
+                let queued = sequencers.iter().flat_map(Sequencer::queued);
+                for (processor, messages) in queued.enumerate() {
+                    metrics.buffered("client", processor, messages);
+                }
+            }
+        });
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -114,6 +114,28 @@ async fn said(client: &mut Client) -> Value {
     }
 }
 
+#[tokio::test]
+async fn nodes_that_keep_channels_under_other_names_are_named() {
+    let redis = RedisServer::start("").await;
+    let start = async |lists: bool| {
+        server(json!({
+            "prometheus": {"enabled": true},
+            "engine": {"type": "redis", "redis": {"address": [redis.address()], "history_use_lists": lists}},
+        }))
+        .await
+    };
+    let (streams, lists, same) = (start(false).await, start(true).await, start(false).await);
+    for node in [&streams, &lists, &same] {
+        known(node, 3).await;
+    }
+    for (node, differ) in [(&streams, 1), (&lists, 2), (&same, 1)] {
+        let text = node.get("/metrics").await.1;
+        let told = format!("centripetal_control_schemes_differ_total {differ}\n");
+        assert!(text.contains(&told), "{text}");
+        assert!(node.log().contains("under other names"));
+    }
+}
+
 async fn what_is_published_at_one_node_arrives_at_all(on: Transport) {
     let fleet = Fleet::<3>::start(many()).await;
     let mut clients = Vec::new();
