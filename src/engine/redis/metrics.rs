@@ -1,8 +1,8 @@
-//! What is counted of Redis, under the names of metrics.md 10.
+//! What is counted of Redis, under the names of metrics.md 6.
 
 use std::sync::Arc;
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, Opts, Registry};
 
 use crate::engine::sequencer;
 
@@ -10,7 +10,6 @@ use crate::engine::sequencer;
 #[derive(Clone, Debug)]
 pub(super) struct Metrics {
     errors: IntCounterVec,
-    buffered: IntGaugeVec,
     /// Of the sequencers, one a shard.
     pub(super) sequencer: Arc<sequencer::Metrics>,
 }
@@ -39,26 +38,8 @@ impl Metrics {
         for kind in ["control", "client"] {
             dropped.with_label_values(&["", kind]);
         }
-        let options = Opts::new(
-            "redis_pub_sub_buffered_messages",
-            "Messages of PUB/SUB that wait, by processor.",
-        );
-        let labels = ["broker_name", "channel_type", "pub_sub_processor"];
-        let buffered = IntGaugeVec::new(options.namespace(namespace).subsystem("broker"), &labels)?;
-        registry.register(Box::new(buffered.clone()))?;
         let sequencer = Arc::new(sequencer::Metrics::new(registry)?);
-        Ok(Self {
-            errors,
-            buffered,
-            sequencer,
-        })
-    }
-
-    /// So many messages wait for a processor of a kind of channels.
-    pub(super) fn buffered(&self, kind: &str, processor: usize, messages: usize) {
-        let labels = ["", kind, &processor.to_string()];
-        let gauge = self.buffered.with_label_values(&labels);
-        gauge.set(i64::try_from(messages).unwrap_or(i64::MAX));
+        Ok(Self { errors, sequencer })
     }
 
     /// Something went wrong on a connection for PUB/SUB.

@@ -63,8 +63,6 @@ pub use options::{Options, Tls};
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(5);
 /// Tasks among which the channels of a shard are divided.
 const LANES: usize = 2;
-/// How often what waits is shown.
-const GAUGES: std::time::Duration = std::time::Duration::from_secs(5);
 /// Streams whose position is asked for at once.
 const TOPS: usize = 512;
 
@@ -185,9 +183,6 @@ impl Redis {
             let place = redis.place(location, &node, metrics.as_ref()).await?;
             redis.shards.push(place);
         }
-        if let Some(metrics) = metrics {
-            redis.watch(metrics);
-        }
         Ok(redis)
     }
 
@@ -261,26 +256,6 @@ impl Redis {
         let (control, run) = Listener::new(shard, plan, Arc::new(commands), limit);
         self.spawn(run.instrument(tracing::info_span!("redis_control")));
         control
-    }
-
-    /// Shows now and then what waits. Commands of other nodes wait in the event queue alone.
-    fn watch(&self, metrics: Metrics) {
-        let sequencers = self
-            .shards
-            .iter()
-            .filter_map(|place| place.sequencer.clone());
-        let sequencers: Vec<_> = sequencers.collect();
-        self.spawn(async move {
-            let mut ticks = tokio::time::interval(GAUGES);
-            loop {
-                ticks.tick().await;
-                metrics.buffered("control", 0, 0);
-                let queued = sequencers.iter().flat_map(Sequencer::queued);
-                for (processor, messages) in queued.enumerate() {
-                    metrics.buffered("client", processor, messages);
-                }
-            }
-        });
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -176,12 +176,6 @@ impl Sequencer {
         self.forks.is_sound(channel, position)
     }
 
-    /// What waits for every lane.
-    pub(crate) fn queued(&self) -> impl Iterator<Item = usize> {
-        let lanes = self.lanes.iter();
-        lanes.map(|lane| lane.max_capacity() - lane.capacity())
-    }
-
     /// PUB/SUB is there again and all channels are listened to: the tops of all streams are compared now.
     ///
     /// # Errors

@@ -114,6 +114,8 @@ def comparable(run, file, item, missing):
         return False
     if file != "pubsub.json":
         return True
+    if run == "lists" and ("hist with delta" in label or "delta namespace" in label):
+        return False  # Lists have no deltas; those of the other product cannot be decoded (engines.md 3.5).
     if item["decoded"]["kind"] == "service":
         return False
     command = item["decoded"].get("command", {})

@@ -316,10 +316,9 @@ async fn failed_over() -> Option<Row> {
     };
     let before = stage.checks().await;
     master.kill();
-    stage
-        .redis
-        .until("ROLE", |role| role.contains("master"))
-        .await;
+    // Redis is back when the sentinels name the new one.
+    let asked = "SENTINEL get-master-addr-by-name main";
+    sentinel.until(asked, |master| master.contains(&port)).await;
     let repair = stage.checked(&before).await;
     let row = stage
         .ends("master killed, replica takes over", 1, Some(repair))

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{Failure, link::Shard};
 
+mod probe;
 mod resp;
 mod session;
 

@@ -2,14 +2,12 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    future::pending,
     sync::Arc,
     time::Duration,
 };
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
-use redis::cmd;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
     sync::{mpsc, oneshot, watch},
@@ -19,9 +17,10 @@ use tokio::{
 use super::{
     super::{
         Failure,
-        link::{Road, Server, Shard, Wire},
+        link::{Server, Shard, Wire},
     },
     Asked, Ear, Plan, WISHES, Wish,
+    probe::{Probe, proved},
     resp::{self, Said},
 };
 
@@ -377,38 +376,5 @@ impl<E: Ear> Live<'_, E> {
             Ok(written) => written.map_err(lost),
             Err(_elapsed) => Err(("connection", Failure::Timeout(limit))),
         }
-    }
-}
-
-/// A message on its way to the connection that publishes it to itself.
-struct Probe {
-    since: Instant,
-    accepted: Option<bool>,
-    publishing: std::pin::Pin<Box<dyn Future<Output = bool> + Send>>,
-}
-
-impl Probe {
-    fn new(shard: &Arc<Shard>, plan: &Plan, channel: &str) -> Self {
-        let (shard, channel) = (Arc::clone(shard), channel.to_owned());
-        let key = plan.key().unwrap_or_default().to_owned();
-        let command = if plan.sharded { "SPUBLISH" } else { "PUBLISH" };
-        Self {
-            since: Instant::now(),
-            accepted: None,
-            publishing: Box::pin(async move {
-                let mut publish = cmd(command);
-                publish.arg(&channel).arg("probe");
-                let asked = shard.ask(Road::Orders, &key, &publish);
-                asked.await.is_ok()
-            }),
-        }
-    }
-}
-
-/// Whether the probe was accepted; waits for ever when there is none under way.
-async fn proved(probe: &mut Option<Probe>) -> bool {
-    match probe {
-        Some(probe) if probe.accepted.is_none() => probe.publishing.as_mut().await,
-        _ => pending().await,
     }
 }
