@@ -228,6 +228,11 @@ pub trait Presence: Send + Sync + 'static {
 pub trait Control: Send + Sync + 'static {
     /// Sends a command to one node, or to all others.
     async fn send(&self, to: Option<&NodeId>, command: &ControlCommand) -> Result<(), Error>;
+
+    /// Stands for everything that nodes have to agree on to share channels; `None` where there is nothing.
+    fn scheme(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The three halves of an engine together, as a node holds them.

@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::{
     Error, Shared,
     registry::{self, Heard},
+    shared::SCHEME,
     survey,
 };
 use crate::{
@@ -120,7 +121,15 @@ impl Shared {
             return;
         }
         let uid = info.uid.clone();
+        let differs = self.scheme().is_some_and(|own| {
+            info.data.starts_with(SCHEME.as_bytes()) && info.data != own.as_bytes()
+        });
         match self.nodes.heard(info) {
+            Heard::Newcomer if differs => {
+                self.metrics.schemes_differ();
+                tracing::error!(node = %uid, "a node keeps its channels under other names: compare the lists of addresses, prefix, lists, partitions and presence options of both");
+                self.later(Errand::Introduce(uid));
+            }
             Heard::Newcomer => self.later(Errand::Introduce(uid)),
             Heard::Known => {}
             Heard::Refused => self.metrics.control_dropped("nodes"),

@@ -33,6 +33,8 @@ pub(super) struct Metrics {
     actions: IntCounterVec,
     /// Messages of other nodes that were not taken, by reason.
     control_dropped: IntCounterVec,
+    /// Nodes that keep channels under other names.
+    schemes_differ: IntCounterVec,
     /// How long surveys take, by question.
     surveys: (HistogramVec, SummaryVec),
     gauges: Gauges,
@@ -177,6 +179,11 @@ impl Metrics {
                 "messages of other nodes that were not taken",
                 &["reason"],
             )?,
+            schemes_differ: own.counters(
+                "control_schemes_differ_total",
+                "nodes seen that keep their channels under other names",
+                &[],
+            )?,
             surveys: surveys(&of)?,
             gauges: Gauges::new(&of)?,
         })
@@ -198,6 +205,12 @@ impl Metrics {
     /// Counts a message of another node that was not taken.
     pub(super) fn control_dropped(&self, reason: &str) {
         self.control_dropped.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a node that keeps its channels under other names than this one.
+    pub(super) fn schemes_differ(&self) {
+        let labels: &[&str] = &[];
+        self.schemes_differ.with_label_values(labels).inc();
     }
 
     /// A survey took so long.

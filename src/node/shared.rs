@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use prometheus::Registry;
 use tokio::{sync::mpsc, time::Instant};
@@ -40,6 +39,9 @@ use crate::{
 
 /// Life of idempotency results (server-api.md 7.4).
 const IDEMPOTENT_RESULT_TTL: Duration = Duration::from_secs(300);
+
+/// How the data of a node begins that tells which names its engine uses.
+pub(super) const SCHEME: &str = "centripetal-keys:";
 
 /// Connections told to go away in one go; the next batch follows when the runtime has had its turn.
 const DRAIN_BATCH: usize = 256;
@@ -331,8 +333,14 @@ impl Shared {
             num_subs: u32::try_from(numbers.subscriptions).unwrap_or(u32::MAX),
             uptime: u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX),
             metrics: None,
-            data: Bytes::new(),
+            data: self.scheme().unwrap_or_default().into(),
         }
+    }
+
+    /// What nodes of this kind have to agree on, as they tell each other.
+    pub(super) fn scheme(&self) -> Option<String> {
+        let scheme = self.engine.control.scheme()?;
+        Some(format!("{SCHEME}{scheme}"))
     }
 }
 

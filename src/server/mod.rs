@@ -27,6 +27,7 @@ mod listener;
 mod process;
 mod proxy_protocol;
 mod signals;
+pub mod storage;
 pub mod tls;
 
 pub use drain::{Config as ShutdownConfig, Outcome, Steps};

@@ -49,6 +49,7 @@ const CHECKED_EARLIER: &[(&str, &str)] = &[
         "proxy_endpoint_scheme",
         "addresses of proxies are checked early",
     ),
+    ("redis_bad_address", "addresses of Redis are checked early"),
     (
         "int_too_large",
         "a number beyond 64 bits is an error, it does not wrap around",
@@ -65,10 +66,6 @@ const STARTED_DIFFERENTLY: &[(&str, &str)] = &[
     ("ping_negative_same", "no check when pings are off"),
     (
         "redis_unreachable",
-        "found out by the engine, not by the configuration (tests/it/redis.rs)",
-    ),
-    (
-        "redis_bad_address",
         "found out by the engine, not by the configuration (tests/it/redis.rs)",
     ),
     (

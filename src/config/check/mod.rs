@@ -6,8 +6,10 @@
 use serde_json::Value;
 
 use crate::{
-    auth::Config as AuthConfig, policy::Config as PolicyConfig, proxy::Config as ProxyConfig,
-    server::tls::Config as TlsConfig,
+    auth::Config as AuthConfig,
+    policy::Config as PolicyConfig,
+    proxy::Config as ProxyConfig,
+    server::{storage::Config as StorageConfig, tls::Config as TlsConfig},
 };
 
 use super::{
@@ -49,7 +51,8 @@ fn broken(text: impl Into<String>) -> Checked {
 }
 
 /// Rules of single modules, called after all others. A module adds one line here.
-const MODULE_RULES: &[fn(&Config) -> Checked] = &[tokens, namespaces, certificates, backends];
+const MODULE_RULES: &[fn(&Config) -> Checked] =
+    &[tokens, namespaces, certificates, backends, storage];
 
 /// Keys, patterns and key set templates of tokens, and the secrets of credentials.
 fn tokens(config: &Config) -> Checked {
@@ -83,6 +86,14 @@ fn backends(config: &Config) -> Checked {
     section
         .check(|option| super::read_pem(option).ok())
         .map_err(|error| told(&error))
+}
+
+/// Addresses and TLS of Redis.
+fn storage(config: &Config) -> Checked {
+    let section: StorageConfig = config
+        .section("")
+        .map_err(|error| Invalid::new(error.to_string()))?;
+    section.check()
 }
 
 /// An error with its causes, on one line.

@@ -77,6 +77,13 @@ table! {
 }
 
 table! {
+    REDIS:
+    C sharded_pub_sub_partitions int(0)      "Redis Cluster only: spread PUB/SUB over its servers in so many partitions, each a connection of every node; 0 means plain PUB/SUB. Equal on every node.";
+    C precomputed_partition_tags bool(false) "Spread 16, 32, 64 or 128 partitions evenly over any number of servers. Equal on every node.";
+    C cluster_channel_tags       bool(true)  "Names of PUB/SUB in a cluster as Centrifugo 6.6 and newer have them; off for a fleet with older nodes.";
+}
+
+table! {
     CENTRIPETAL:
     A grpc            section(&[GRPC])      "The canonical gRPC stream.";
     B http            section(&[HTTP])      "HTTP requests of clients.";
@@ -85,6 +92,7 @@ table! {
     B readiness       section(&[READINESS]) "Readiness endpoint.";
     C publish_timeout secs(5)               "Longest wait of a publication for its turn; then error 100, never a silent loss.";
     B proxy           section(&[PROXY])     "Bounds of every proxy to your backend.";
+    C redis           section(&[REDIS])     "Redis beyond the compatible options, for the engine and the broker.";
     B trusted_proxies texts(&[])            "Networks whose `X-Forwarded-` headers are believed, such as `10.0.0.0/8`.";
     C proxy_protocol  text("off")           "`required`: client connections begin with the PROXY protocol; from `trusted_proxies` only.";
     C sockjs          section(&[SOCKJS])    "SockJS, for very old browsers.";

@@ -8,6 +8,7 @@ use redis::{Value, cmd};
 
 use super::{
     Failure, Place, Redis,
+    link::Road,
     scripts::{self, Invocation},
     value,
 };
@@ -36,9 +37,9 @@ impl Redis {
         let invocation = Invocation {
             script: &scripts::PUBLISH_ONCE,
             keys: vec![place.names.result(channel, key)],
-            arguments: vec![payload, name.into(), b"publish".into(), seconds(ttl)],
+            arguments: vec![payload, name.into(), place.names.command(), seconds(ttl)],
         };
-        outcome(self.call(place, channel, &invocation).await?)
+        outcome(self.call(place, &invocation).await?)
     }
 
     async fn publish_kept(
@@ -72,13 +73,13 @@ impl Redis {
                 names.client(channel).into(),
                 seconds(options.meta_ttl()),
                 new_epoch().as_str().into(),
-                b"publish".into(),
+                names.command(),
                 result_ttl,
                 text(version),
                 options.version_epoch.clone().into(),
             ],
         };
-        outcome(self.call(place, channel, &invocation).await?)
+        outcome(self.call(place, &invocation).await?)
     }
 
     async fn read_stream(
@@ -106,7 +107,7 @@ impl Redis {
                 new_epoch().as_str().into(),
             ],
         };
-        let (position, kept) = read(self.call(place, channel, &invocation).await?)?;
+        let (position, kept) = read(self.call(place, &invocation).await?)?;
         check_epoch(query, &position)?;
         let entries = value::entries(kept).ok_or(Failure::Odd("history"))?;
         let mut publications = Vec::with_capacity(entries.len());
@@ -137,7 +138,7 @@ impl Redis {
                 new_epoch().as_str().into(),
             ],
         };
-        let (position, kept) = read(self.call(place, channel, &invocation).await?)?;
+        let (position, kept) = read(self.call(place, &invocation).await?)?;
         check_epoch(query, &position)?;
         let elements = value::list(kept).ok_or(Failure::Odd("history"))?;
         let mut publications = Vec::with_capacity(elements.len());
@@ -179,6 +180,13 @@ impl Redis {
         }
     }
 
+    /// Whether what follows a position follows something else than it did.
+    fn is_unsound(&self, channel: &Channel, query: &HistoryQuery) -> Result<bool, Error> {
+        let sequencer = self.at(channel)?.sequencer.as_ref();
+        let asked = sequencer.zip(query.since.as_ref());
+        Ok(asked.is_some_and(|(sequencer, since)| !sequencer.is_sound(channel, since)))
+    }
+
     /// Reads history, whatever was passed on of it.
     pub(super) async fn read(
         &self,
@@ -201,7 +209,7 @@ impl Broker for Redis {
     async fn subscribe(&self, channel: &Channel) -> Result<(), Error> {
         let place = self.at(channel)?;
         place.names.permit(channel, false)?;
-        let listener = place.listener.as_ref().ok_or(Error::Closed)?;
+        let listener = place.listener(channel)?;
         let sequencer = place.sequencer.as_ref().ok_or(Error::Closed)?;
         sequencer.subscribed(channel).await?;
         let name = place.names.client(channel);
@@ -214,7 +222,7 @@ impl Broker for Redis {
 
     async fn unsubscribe(&self, channel: &Channel) -> Result<(), Error> {
         let place = self.at(channel)?;
-        let listener = place.listener.as_ref().ok_or(Error::Closed)?;
+        let listener = place.listener(channel)?;
         let done = listener.unsubscribe(place.names.client(channel)).await;
         if let Some(sequencer) = &place.sequencer {
             sequencer.unsubscribed(channel).await?;
@@ -250,10 +258,14 @@ impl Broker for Redis {
     }
 
     async fn history(&self, channel: &Channel, query: &HistoryQuery) -> Result<History, Error> {
+        let unsound = self.is_unsound(channel, query)?;
         let mut read = self.read(channel, query).await;
         if matches!(read, Err(Error::Redis(Failure::Lost(_)))) {
             // The connection was dead since before. Reading changes nothing, so it may be done again.
             read = self.read(channel, query).await;
+        }
+        if unsound && let Ok(History { position, .. }) = read {
+            read = Err(Error::UnrecoverablePosition(position));
         }
         if self.observed(channel, &read).await? {
             return read;
@@ -270,7 +282,7 @@ impl Broker for Redis {
         let key = place.names.history(channel);
         let mut remove = cmd("DEL");
         remove.arg(&key);
-        place.shard.ask(channel.as_str(), &key, &remove).await?;
+        place.shard.ask(Road::Orders, &key, &remove).await?;
         Ok(())
     }
 
@@ -287,10 +299,10 @@ impl Broker for Redis {
 /// Sends to whoever listens, without keeping anything. In a cluster the owner of the channel's keys sends, so the order is
 /// that of publications with history.
 async fn spread(place: &Place, channel: &Channel, payload: &[u8]) -> Result<(), Error> {
-    let name = place.names.client(channel);
-    let mut publish = cmd("PUBLISH");
+    let (key, name) = (place.names.meta(channel), place.names.client(channel));
+    let mut publish = cmd(place.names.publish());
     publish.arg(&name).arg(payload);
-    place.shard.ask(channel.as_str(), &name, &publish).await?;
+    place.shard.ask(Road::Orders, &key, &publish).await?;
     Ok(())
 }
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use redis::cmd;
 
 use super::{
-    Failure, Redis,
+    Failure, Redis, hash,
+    link::Road,
     metrics::Metrics,
     pubsub::{self, Ear},
 };
@@ -88,7 +89,20 @@ impl Control for Redis {
         let mut publish = cmd("PUBLISH");
         publish.arg(&name).arg(&message[..]);
         // One connection for all, so that commands leave in the order they were given.
-        place.shard.ask("", "", &publish).await?;
+        place.shard.ask(Road::Orders, "", &publish).await?;
         Ok(())
+    }
+
+    /// Names of all shards in their order, and what presence looks like.
+    fn scheme(&self) -> Option<String> {
+        let options = &self.options;
+        let names = self.shards.iter().map(|place| place.names.to_string());
+        let presence = (
+            options.presence_hash_field_ttl,
+            options.presence_user_mapping,
+            options.presence_ttl,
+        );
+        let all = format!("{:?} {presence:?}", names.collect::<Vec<_>>());
+        Some(format!("{:016x}", hash::fnv1a(&all)))
     }
 }

@@ -1,40 +1,64 @@
 //! What keys and PUB/SUB channels are called (engines.md 3.1 and 3.2). Plain concatenation, shared with Centrifugo.
 
+use super::partition::Partitions;
 use crate::{
     engine::Error,
     model::{Channel, NodeId},
 };
 
+/// How names of a section are formed, beside the prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Scheme {
+    /// Channel names stand in braces, so that all keys of a channel are in one slot.
+    pub(super) cluster: bool,
+    /// Those of PUB/SUB as well, as Centrifugo 6.6 and newer have it.
+    pub(super) channel_tags: bool,
+    /// History is in lists, not streams.
+    pub(super) lists: bool,
+    /// Partitions of sharded PUB/SUB; none without it.
+    pub(super) partitions: Option<Partitions>,
+}
+
 /// The names of one shard.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     prefix: String,
-    /// Channel names stand in braces, so that all keys of a channel are in one slot.
-    cluster: bool,
-    /// History is in lists, not streams.
-    lists: bool,
+    scheme: Scheme,
 }
 
 impl Names {
-    #[expect(
-        clippy::fn_params_excessive_bools,
-        reason = "two independent options of the scheme"
-    )]
-    pub(super) fn new(prefix: &str, cluster: bool, lists: bool) -> Self {
+    pub(super) fn new(prefix: &str, scheme: Scheme) -> Self {
         Self {
             prefix: prefix.to_owned(),
-            cluster,
-            lists,
+            scheme,
         }
     }
 
     pub(super) const fn lists(&self) -> bool {
-        self.lists
+        self.scheme.lists
+    }
+
+    /// The partition of a channel; 0 where there is but one.
+    pub(super) fn partition(&self, channel: &Channel) -> usize {
+        let partitions = self.scheme.partitions.as_ref();
+        partitions.map_or(0, |partitions| partitions.of(channel))
     }
 
     fn key(&self, kind: &str, channel: &Channel) -> String {
         let prefix = &self.prefix;
-        if self.cluster {
+        match &self.scheme.partitions {
+            Some(partitions) => {
+                let tag = partitions.tag(partitions.of(channel));
+                format!("{prefix}.{kind}.{{{tag}}}.{channel}")
+            }
+            None => self.tagged(kind, channel),
+        }
+    }
+
+    /// With the channel as tag, also where there are partitions.
+    fn tagged(&self, kind: &str, channel: &Channel) -> String {
+        let prefix = &self.prefix;
+        if self.scheme.cluster {
             format!("{prefix}.{kind}.{{{channel}}}")
         } else {
             format!("{prefix}.{kind}.{channel}")
@@ -42,11 +66,30 @@ impl Names {
     }
 
     const fn kind(&self) -> (&'static str, &'static str) {
-        if self.lists {
+        if self.scheme.lists {
             ("list", "list.meta")
         } else {
             ("stream", "stream.meta")
         }
+    }
+
+    /// PUB/SUB is sharded.
+    pub(super) const fn is_sharded(&self) -> bool {
+        self.scheme.partitions.is_some()
+    }
+
+    /// The command that sends to whoever listens.
+    pub(super) const fn publish(&self) -> &'static str {
+        if self.is_sharded() {
+            "SPUBLISH"
+        } else {
+            "PUBLISH"
+        }
+    }
+
+    /// The same as an argument of scripts.
+    pub(super) fn command(&self) -> Vec<u8> {
+        self.publish().to_ascii_lowercase().into_bytes()
     }
 
     pub(super) fn history(&self, channel: &Channel) -> String {
@@ -69,13 +112,17 @@ impl Names {
             "presence.user.expire",
             "presence.user.clients",
         ]
-        .map(|kind| self.key(kind, channel))
+        .map(|kind| self.tagged(kind, channel))
         .into()
     }
 
     /// Where publications, joins and leaves of a channel are spread.
     pub(super) fn client(&self, channel: &Channel) -> String {
-        self.key("client", channel)
+        if self.scheme.channel_tags || self.scheme.partitions.is_some() {
+            self.key("client", channel)
+        } else {
+            format!("{}.client.{channel}", self.prefix)
+        }
     }
 
     /// The channel behind a PUB/SUB channel.
@@ -83,7 +130,10 @@ impl Names {
         let rest = name
             .strip_prefix(self.prefix.as_str())?
             .strip_prefix(".client.")?;
-        if self.cluster {
+        if self.scheme.partitions.is_some() {
+            let (_tag, channel) = rest.strip_prefix('{')?.split_once('.')?;
+            Some(channel)
+        } else if self.scheme.cluster && self.scheme.channel_tags {
             rest.strip_prefix('{')?.strip_suffix('}')
         } else {
             Some(rest)
@@ -100,9 +150,20 @@ impl Names {
         format!("{}.node.{node}", self.prefix)
     }
 
-    /// Shows that a connection for PUB/SUB hears what is published.
-    pub(super) fn service(&self) -> String {
-        format!("{}.shard.0", self.prefix)
+    /// Of every connection that listens to channels, what shows that it hears what is published.
+    pub(super) fn services(&self) -> Vec<String> {
+        let service = format!("{}.shard.0", self.prefix);
+        match &self.scheme.partitions {
+            None => vec![service],
+            Some(partitions) => (0..partitions.count())
+                .map(|number| format!("{service}.{{{}}}", partitions.tag(number)))
+                .collect(),
+        }
+    }
+
+    /// Where nobody listens, to see that sharded PUB/SUB is understood and allowed.
+    pub(super) fn check_sharded(&self) -> String {
+        format!("{}.__check.spublish", self.prefix)
     }
 
     /// The same for the connection that hears control commands.
@@ -121,12 +182,12 @@ impl Names {
     /// [`Error::BadChannel`].
     pub(super) fn permit(&self, channel: &Channel, history: bool) -> Result<(), Error> {
         let name = channel.as_str();
-        if self.cluster && name.starts_with('}') {
+        if self.scheme.cluster && name.starts_with('}') {
             return Err(Error::BadChannel(
                 "begins with `}`, which Redis Cluster reads as no name",
             ));
         }
-        if history && !self.cluster && name.starts_with("meta.") {
+        if history && !self.scheme.cluster && name.starts_with("meta.") {
             return Err(Error::BadChannel(
                 "begins with `meta.` and has history, whose key is the position of another channel",
             ));
@@ -145,7 +206,11 @@ impl std::fmt::Display for Names {
             self.history(&channel),
             self.meta(&channel),
             self.client(&channel)
-        )
+        )?;
+        if let Some(partitions) = &self.scheme.partitions {
+            write!(f, " in {} partitions", partitions.count())?;
+        }
+        Ok(())
     }
 }
 
@@ -153,10 +218,20 @@ impl std::fmt::Display for Names {
 mod tests {
     use super::*;
 
+    fn names(cluster: bool, lists: bool) -> Names {
+        let scheme = Scheme {
+            cluster,
+            channel_tags: true,
+            lists,
+            partitions: None,
+        };
+        Names::new("p", scheme)
+    }
+
     #[test]
     fn names_are_those_of_the_tables() {
         let channel = Channel::from("news");
-        let plain = Names::new("p", false, false);
+        let plain = names(false, false);
         assert_eq!(plain.history(&channel), "p.stream.news");
         assert_eq!(plain.meta(&channel), "p.stream.meta.news");
         assert_eq!(plain.result(&channel, "k"), "p.result.news.k");
@@ -176,8 +251,7 @@ mod tests {
     #[test]
     fn names_in_a_cluster_carry_tags() {
         let channel = Channel::from("news");
-        let plain = Names::new("p", false, false);
-        let cluster = Names::new("p", true, true);
+        let (plain, cluster) = (names(false, false), names(true, true));
         assert_eq!(cluster.history(&channel), "p.list.{news}");
         assert_eq!(cluster.meta(&channel), "p.list.meta.{news}");
         assert_eq!(cluster.result(&channel, "k"), "p.result.{news}.k");
@@ -194,11 +268,52 @@ mod tests {
     }
 
     #[test]
+    fn names_in_partitions_carry_their_tags() {
+        let partitioned = |precomputed| {
+            let scheme = Scheme {
+                cluster: true,
+                channel_tags: true,
+                lists: false,
+                partitions: Partitions::new(16, precomputed),
+            };
+            Names::new("p", scheme)
+        };
+        // engines.md appendix C: `news` is in partition 3 of 16, `chat:index` in 0.
+        let (news, chat) = (Channel::from("news"), Channel::from("chat:index"));
+        let plain = partitioned(false);
+        assert_eq!(plain.history(&news), "p.stream.{3}.news");
+        assert_eq!(plain.meta(&chat), "p.stream.meta.{0}.chat:index");
+        assert_eq!(plain.result(&news, "k"), "p.result.{3}.news.k");
+        assert_eq!(plain.client(&news), "p.client.{3}.news");
+        assert_eq!(plain.presence(&news)[1], "p.presence.data.{news}");
+        assert_eq!(plain.services()[3], "p.shard.0.{3}");
+        assert_eq!(plain.channel("p.client.{3}.a.b"), Some("a.b"));
+        assert_eq!(plain.channel("p.client.3.a"), None);
+        assert_eq!(plain.publish(), "SPUBLISH");
+        let tagged = partitioned(true);
+        assert_eq!(tagged.history(&chat), "p.stream.{ms3}.chat:index");
+        assert_eq!(tagged.channel(&tagged.client(&news)), Some("news"));
+    }
+
+    #[test]
+    fn older_nodes_of_a_cluster_spread_without_tags() {
+        let scheme = Scheme {
+            cluster: true,
+            ..Scheme::default()
+        };
+        let old = Names::new("p", scheme);
+        let channel = Channel::from("news");
+        assert_eq!(old.history(&channel), "p.stream.{news}");
+        assert_eq!(old.client(&channel), "p.client.news");
+        assert_eq!(old.channel("p.client.news"), Some("news"));
+    }
+
+    #[test]
     fn names_that_meet_others_are_refused() {
         let refused = |names: &Names, channel: &str, history| {
             names.permit(&Channel::from(channel), history).is_err()
         };
-        let (plain, cluster) = (Names::new("p", false, false), Names::new("p", true, false));
+        let (plain, cluster) = (names(false, false), names(true, false));
         assert!(refused(&plain, "meta.x", true));
         assert!(!refused(&plain, "meta.x", false));
         assert!(!refused(&plain, "metal", true));

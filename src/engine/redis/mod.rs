@@ -20,7 +20,7 @@ use self::{
     control::Commands,
     incoming::Incoming,
     keys::Names,
-    link::Shard,
+    link::{Road, Shard},
     metrics::Metrics,
     pubsub::{Listener, Plan},
     repair::Streams,
@@ -37,6 +37,7 @@ mod broker;
 mod control;
 mod error;
 #[cfg(test)]
+#[expect(dead_code, reason = "tests of the executable use all of it")]
 #[path = "../../../tests/it/support/redis.rs"]
 mod fixture;
 mod hash;
@@ -45,6 +46,7 @@ mod keys;
 mod link;
 mod metrics;
 mod options;
+mod partition;
 mod presence;
 mod pubsub;
 mod repair;
@@ -95,8 +97,17 @@ pub struct Redis {
 struct Place {
     shard: Arc<Shard>,
     names: Names,
-    listener: Option<Listener>,
+    /// One a partition, when it carries publications.
+    listeners: Vec<Listener>,
     sequencer: Option<Sequencer>,
+}
+
+impl Place {
+    /// Who listens to a channel.
+    fn listener(&self, channel: &Channel) -> Result<&Listener, Error> {
+        let partition = self.names.partition(channel);
+        self.listeners.get(partition).ok_or(Error::Closed)
+    }
 }
 
 /// Which halves of an engine a section is for.
@@ -122,6 +133,10 @@ impl Redis {
     /// # Errors
     /// As [`Redis::connect`].
     pub async fn connect_presence(options: Options, node: Node) -> Result<Self, Failure> {
+        let options = Options {
+            sharded_pub_sub_partitions: 0,
+            ..options
+        };
         Self::open(options, node, Role::Presence).await
     }
 
@@ -131,6 +146,8 @@ impl Redis {
     /// What cannot.
     pub fn check(options: &Options) -> Result<(), Failure> {
         for location in address::locations(options)? {
+            // Whether there is a cluster behind an address is seen later, unless sentinels are named.
+            options.scheme(location.mode() != "sentinel")?;
             link::Dialer::new(location.greeting)?;
         }
         Ok(())
@@ -179,11 +196,7 @@ impl Redis {
         let (mode, limit) = (location.mode(), location.greeting.io_timeout);
         let options = &self.options;
         let shard = Arc::new(Shard::open(location).await?);
-        let names = Names::new(
-            &options.prefix,
-            shard.is_cluster(),
-            options.history_use_lists,
-        );
+        let names = Names::new(&options.prefix, options.scheme(shard.is_cluster())?);
         self.examine(&shard, &names).await?;
         tracing::info!(mode = shard.mode(), configured = mode, %names, "Redis is connected; nodes of a fleet must use the same names");
         let watching = Arc::clone(&shard);
@@ -192,37 +205,57 @@ impl Redis {
             return Ok(Place {
                 shard,
                 names,
-                listener: None,
+                listeners: Vec::new(),
                 sequencer: None,
             });
-        };
-        let plan = Plan {
-            always: vec![names.service()],
-            probe: Some(names.service()),
-            silence: SILENCE,
         };
         let (sequencer, run) = sequencer(LANES, &self.streams, &node.events, &metrics.sequencer);
         self.spawn(run.instrument(tracing::info_span!("sequencer")));
         let incoming = Incoming::new(names.clone(), sequencer.clone(), metrics.clone());
-        let (listener, run) = Listener::new(&shard, plan, Arc::new(incoming), limit);
-        self.spawn(run.instrument(tracing::info_span!("redis_pubsub")));
+        let ear = Arc::new(incoming);
+        let mut listeners = Vec::new();
+        for service in names.services() {
+            let plan = Plan {
+                always: vec![service.clone()],
+                probe: Some(service),
+                silence: SILENCE,
+                sharded: names.is_sharded(),
+            };
+            let (listener, run) = Listener::new(&shard, plan, Arc::clone(&ear), limit);
+            self.spawn(run.instrument(tracing::info_span!("redis_pubsub")));
+            listeners.push(listener);
+        }
+        let control = self.control(&shard, &names, node, metrics);
+        futures_util::future::try_join_all(listeners.iter().map(Listener::ready)).await?;
+        control.ready().await?;
+        Ok(Place {
+            shard,
+            names,
+            listeners,
+            sequencer: Some(sequencer),
+        })
+    }
+
+    /// Listens to commands of other nodes.
+    fn control(
+        &self,
+        shard: &Arc<Shard>,
+        names: &Names,
+        node: &Node,
+        metrics: &Metrics,
+    ) -> Listener {
         let probe = names.control_probe(&node.id);
         let plan = Plan {
             always: vec![names.control(), names.node(&node.id), probe.clone()],
             probe: Some(probe),
             silence: SILENCE,
+            sharded: false,
         };
         let commands = Commands::new(node.id.clone(), node.events.clone(), metrics.clone());
-        let (control, run) = Listener::new(&shard, plan, Arc::new(commands), limit);
+        let limit = self.options.io_timeout;
+        let (control, run) = Listener::new(shard, plan, Arc::new(commands), limit);
         self.spawn(run.instrument(tracing::info_span!("redis_control")));
-        listener.ready().await?;
-        control.ready().await?;
-        Ok(Place {
-            shard,
-            names,
-            listener: Some(listener),
-            sequencer: Some(sequencer),
-        })
+        control
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -235,12 +268,18 @@ impl Redis {
             let key = names.check();
             let mut read = cmd("XRANGE");
             read.arg(&key).arg("0-0").arg("0-0");
-            shard.ask("", &key, &read).await?;
+            shard.ask(Road::Reads, &key, &read).await?;
+        }
+        if names.is_sharded() {
+            let channel = names.check_sharded();
+            let mut publish = cmd("SPUBLISH");
+            publish.arg(&channel).arg("");
+            shard.ask(Road::Orders, &channel, &publish).await?;
         }
         if self.options.presence_hash_field_ttl {
             let mut known = cmd("COMMAND");
             known.arg("INFO").arg("HEXPIRE");
-            let answer = shard.ask("", "", &known).await?;
+            let answer = shard.ask(Road::Reads, "", &known).await?;
             let told = value::list(answer).unwrap_or_default();
             if !told.iter().any(|told| matches!(told, Value::Array(_))) {
                 return Err(Failure::Unsupported(
@@ -265,13 +304,8 @@ impl Redis {
         self.shards.get(shard).ok_or(Error::Closed)
     }
 
-    async fn call(
-        &self,
-        place: &Place,
-        channel: &Channel,
-        invocation: &Invocation,
-    ) -> Result<Value, Error> {
-        let answer = place.shard.call(channel.as_str(), invocation).await;
+    async fn call(&self, place: &Place, invocation: &Invocation) -> Result<Value, Error> {
+        let answer = place.shard.call(invocation).await;
         self.ensure_open()?;
         Ok(answer?)
     }
@@ -298,7 +332,7 @@ impl Redis {
         let key = place.names.meta(channel);
         let mut read = cmd("HMGET");
         read.arg(&key).arg("s").arg("e");
-        let answer = place.shard.ask(channel.as_str(), &key, &read).await?;
+        let answer = place.shard.ask(Road::Reads, &key, &read).await?;
         let mut parts = value::list(answer).unwrap_or_default().into_iter();
         let (Some(offset), Some(epoch)) = (parts.next(), parts.next()) else {
             return Err(Failure::Odd("HMGET").into());

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{Failure, keys::Scheme, partition::Partitions};
 use crate::model::Secret;
 
 /// Settings of one Redis section.
@@ -53,6 +54,12 @@ pub struct Options {
     pub sentinel_client_name: String,
     /// TLS to the sentinels.
     pub sentinel_tls: Option<Tls>,
+    /// Partitions of sharded PUB/SUB in a cluster; 0 for plain PUB/SUB.
+    pub sharded_pub_sub_partitions: usize,
+    /// Tags of partitions from tables, which spread them evenly (16, 32, 64 or 128 partitions).
+    pub precomputed_partition_tags: bool,
+    /// Names of PUB/SUB in a cluster carry tags, as Centrifugo 6.6 and newer have it.
+    pub cluster_channel_tags: bool,
 }
 
 impl Default for Options {
@@ -79,7 +86,43 @@ impl Default for Options {
             sentinel_password: Secret::default(),
             sentinel_client_name: String::new(),
             sentinel_tls: None,
+            sharded_pub_sub_partitions: 0,
+            precomputed_partition_tags: false,
+            cluster_channel_tags: true,
         }
+    }
+}
+
+impl Options {
+    /// How names are formed at a shard that is a cluster or is none.
+    ///
+    /// # Errors
+    /// Partitions that the shard cannot have.
+    pub(super) fn scheme(&self, cluster: bool) -> Result<Scheme, Failure> {
+        let partitions = match self.sharded_pub_sub_partitions {
+            0 => None,
+            _ if !cluster => {
+                return Err(Failure::Unsupported(
+                    "sharded_pub_sub_partitions needs Redis Cluster; set it to 0",
+                ));
+            }
+            count => Some(self.partitions(count)?),
+        };
+        Ok(Scheme {
+            cluster,
+            channel_tags: cluster && self.cluster_channel_tags,
+            lists: self.history_use_lists,
+            partitions,
+        })
+    }
+
+    fn partitions(&self, count: usize) -> Result<Partitions, Failure> {
+        let partitions = Partitions::new(count, self.precomputed_partition_tags);
+        partitions.ok_or(Failure::Unsupported(if self.precomputed_partition_tags {
+            "precomputed_partition_tags needs 16, 32, 64 or 128 sharded_pub_sub_partitions"
+        } else {
+            "sharded_pub_sub_partitions is at most 1024"
+        }))
     }
 }
 

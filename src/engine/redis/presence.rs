@@ -36,7 +36,7 @@ impl Redis {
             keys: place.names.presence(channel),
             arguments: all,
         };
-        self.call(place, channel, &invocation).await
+        self.call(place, &invocation).await
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Input, Metrics, Return, Source,
+    Forks, Input, Metrics, Return, Source,
     reads::{Answer, Key, Read, Reads, Swept},
     sequence::{Reason, Sequence, Step},
 };
@@ -48,6 +48,7 @@ pub(super) struct Lane<S> {
     generations: u64,
     reads: Reads<S>,
     events: EventSender,
+    forks: Arc<Forks>,
     metrics: Arc<Metrics>,
     /// Channels somebody read an unknown top of, and when they are looked at again.
     suspects: HashSet<Channel>,
@@ -71,12 +72,17 @@ struct Losses {
 struct Gone;
 
 impl<S: Source> Lane<S> {
-    pub(super) fn new(reads: Reads<S>, events: EventSender, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(
+        reads: Reads<S>,
+        events: EventSender,
+        (forks, metrics): (Arc<Forks>, Arc<Metrics>),
+    ) -> Self {
         Self {
             entries: HashMap::new(),
             generations: 0,
             reads,
             events,
+            forks,
             metrics,
             suspects: HashSet::new(),
             confirm: None,
@@ -296,6 +302,9 @@ impl<S: Source> Lane<S> {
             }
             Step::Declared(reason) => {
                 entry.broken = None;
+                if let Some(common) = entry.sequence.common().filter(|_| reason.is_fork()) {
+                    self.forks.found(channel, common);
+                }
                 self.metrics.insufficient(reason).inc();
                 self.losses.log(channel, reason);
             }

@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{Error, EventSender, History};
 use crate::model::{Channel, ChannelEvent, StreamPosition};
 
+mod identity;
 mod lane;
 mod metrics;
 mod reads;
@@ -25,6 +26,7 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
+use identity::Forks;
 pub(crate) use metrics::Metrics;
 
 /// What the reader has given and a lane has not looked at yet.
@@ -85,6 +87,7 @@ impl Return {
 pub(crate) struct Sequencer {
     lanes: Arc<[mpsc::Sender<Input>]>,
     hasher: RandomState,
+    forks: Arc<Forks>,
     metrics: Arc<Metrics>,
 }
 
@@ -97,13 +100,21 @@ pub(crate) fn sequencer<S: Source>(
     metrics: &Arc<Metrics>,
 ) -> (Sequencer, impl Future<Output = ()> + Send + use<S>) {
     let permits = Arc::new(Semaphore::new(REPAIRS));
+    let forks = Forks::shared();
     let mut senders = Vec::new();
     let mut running = Vec::new();
     for _ in 0..lanes.max(1) {
         let (sender, inputs) = mpsc::channel(QUEUE);
         senders.push(sender);
         let reads = reads::Reads::new(Arc::clone(source), Arc::clone(&permits));
-        running.push(lane::Lane::new(reads, events.clone(), Arc::clone(metrics)).run(inputs));
+        running.push(
+            lane::Lane::new(
+                reads,
+                events.clone(),
+                (Arc::clone(&forks), Arc::clone(metrics)),
+            )
+            .run(inputs),
+        );
     }
     let run = async {
         futures_util::future::join_all(running).await;
@@ -111,6 +122,7 @@ pub(crate) fn sequencer<S: Source>(
     let handle = Sequencer {
         lanes: senders.into(),
         hasher: RandomState::new(),
+        forks,
         metrics: Arc::clone(metrics),
     };
     (handle, run)
@@ -157,6 +169,11 @@ impl Sequencer {
         let input = Input::Observed(channel.clone(), top, answer);
         self.tell(self.lane(channel), input).await?;
         answered.await.map_err(|_gone| Error::Closed)
+    }
+
+    /// False when a position names a publication that may have been replaced by another: nobody recovers from it.
+    pub(crate) fn is_sound(&self, channel: &Channel, position: &StreamPosition) -> bool {
+        self.forks.is_sound(channel, position)
     }
 
     /// PUB/SUB is there again and all channels are listened to: the tops of all streams are compared now.

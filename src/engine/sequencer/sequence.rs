@@ -6,6 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::identity::Digests;
 use crate::{
     engine::History,
     model::{ChannelEvent, Epoch, Publication, StreamPosition},
@@ -29,16 +30,24 @@ pub(super) enum Reason {
     MovedBack,
     /// History does not hold what is missing.
     Trimmed,
+    /// Offsets that were passed on were given out again.
+    Forked,
 }
 
 impl Reason {
     /// All of them.
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::NewEpoch,
         Self::Vanished,
         Self::MovedBack,
         Self::Trimmed,
+        Self::Forked,
     ];
+
+    /// What was passed on last is not in the stream any more.
+    pub(super) const fn is_fork(self) -> bool {
+        matches!(self, Self::MovedBack | Self::Forked)
+    }
 
     /// As a metric label and in the log.
     pub(super) const fn name(self) -> &'static str {
@@ -47,6 +56,7 @@ impl Reason {
             Self::Vanished => "vanished",
             Self::MovedBack => "moved_back",
             Self::Trimmed => "trimmed",
+            Self::Forked => "forked",
         }
     }
 }
@@ -80,6 +90,8 @@ pub(super) struct Sequence {
     /// While the position comes from a read: newest offset up to it that arrived since. Those who subscribed without a position
     /// have not seen it; all others drop it.
     behind: Option<u64>,
+    /// Of what was passed on last.
+    digests: Digests,
     /// Epoch before the present one, of which late publications may still arrive.
     former: Epoch,
     /// What came too early, by offset.
@@ -100,6 +112,15 @@ impl Sequence {
     /// Up to where everything was passed on.
     pub(super) const fn position(&self) -> Option<&StreamPosition> {
         self.position.as_ref()
+    }
+
+    /// The position from which it went on when it was learned or set anew.
+    pub(super) fn common(&self) -> Option<StreamPosition> {
+        let position = self.position.as_ref()?;
+        Some(StreamPosition {
+            offset: self.floor.saturating_sub(1),
+            epoch: position.epoch.clone(),
+        })
     }
 
     /// Number of publications held.
@@ -145,6 +166,13 @@ impl Sequence {
                 epoch: epoch.clone(),
             };
             self.declare(Reason::NewEpoch, Some(before), out);
+        }
+        if offset < self.next() && self.digests.contradict(&publication) {
+            let before = StreamPosition {
+                offset: offset - 1,
+                epoch: epoch.clone(),
+            };
+            self.declare(Reason::Forked, Some(before), out);
         }
         self.seen = self.seen.max(offset);
         let next = self.next();
@@ -267,6 +295,7 @@ impl Sequence {
 
     fn learn(&mut self, position: StreamPosition) {
         self.floor = position.offset.saturating_add(1);
+        self.digests.forget();
         self.behind = Some(0);
         self.seen = position.offset;
         self.suspect = 0;
@@ -276,6 +305,7 @@ impl Sequence {
     fn pass(&mut self, publication: Arc<Publication>, out: &mut Vec<Step>) {
         if let Some(position) = &mut self.position {
             position.offset = publication.offset;
+            self.digests.remember(&publication);
             self.behind = None;
             self.seen = self.seen.max(publication.offset);
             let event = ChannelEvent::Publication(publication, position.epoch.clone());
@@ -359,7 +389,7 @@ impl Sequence {
         }
         out.push(Step::Declared(reason));
         // After a loss at the end of the stream the same offsets are given out again, so no position in it can be trusted.
-        let sound = base.filter(|_| reason != Reason::MovedBack);
+        let sound = base.filter(|_| !reason.is_fork());
         out.push(Step::Pass(ChannelEvent::InsufficientState(sound)));
         self.release(out);
     }

@@ -1,6 +1,7 @@
 //! Several nodes on one Redis: whatever is asked at one node reaches clients of the others (engines.md 1.8; server-api.md
 //! 7.8, 8.3 to 8.6, 8.11, 8.13), and the others notice when a node ends.
 
+mod continued;
 mod recorded;
 
 use std::time::Duration;
@@ -110,6 +111,28 @@ async fn said(client: &mut Client) -> Value {
         if push["join"].is_null() && push["leave"].is_null() {
             return push;
         }
+    }
+}
+
+#[tokio::test]
+async fn nodes_that_keep_channels_under_other_names_are_named() {
+    let redis = RedisServer::start("").await;
+    let start = async |lists: bool| {
+        server(json!({
+            "prometheus": {"enabled": true},
+            "engine": {"type": "redis", "redis": {"address": [redis.address()], "history_use_lists": lists}},
+        }))
+        .await
+    };
+    let (streams, lists, same) = (start(false).await, start(true).await, start(false).await);
+    for node in [&streams, &lists, &same] {
+        known(node, 3).await;
+    }
+    for (node, differ) in [(&streams, 1), (&lists, 2), (&same, 1)] {
+        let text = node.get("/metrics").await.1;
+        let told = format!("centripetal_control_schemes_differ_total {differ}\n");
+        assert!(text.contains(&told), "{text}");
+        assert!(node.log().contains("under other names"));
     }
 }
 

@@ -7,7 +7,6 @@ mod bench;
 mod checker;
 mod journal;
 mod proxy;
-mod redis;
 mod resp;
 mod runs;
 mod table;

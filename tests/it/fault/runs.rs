@@ -9,10 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::{
     bench::{Load, Run, settings},
     proxy::Proxy,
-    redis::Redis,
     table::{Row, table},
 };
-use crate::support::Server;
+use crate::support::{RedisServer, Server, needed};
 
 /// After Redis is back, so soon every position is checked.
 const CHECKED: Duration = Duration::from_secs(2);
@@ -29,14 +28,15 @@ const LOAD: Load = Load {
 
 /// Two nodes, each with a link of its own to the same Redis, under load.
 struct Stage {
-    redis: Redis,
+    redis: RedisServer,
     links: Vec<Proxy>,
     run: Run,
 }
 
 impl Stage {
     async fn set(load: Load) -> Option<Self> {
-        let redis = Redis::start().await?;
+        needed("CENTRIPETAL_REDIS")?;
+        let redis = RedisServer::start(RedisServer::DURABLE).await;
         let (mut links, mut nodes) = (Vec::new(), Vec::new());
         for _ in 0..2 {
             let link = Proxy::to(redis.port()).await;
@@ -187,7 +187,7 @@ async fn pubsub_cut() -> Option<Row> {
 async fn redis_killed() -> Option<Row> {
     let mut stage = Stage::set(LOAD).await?;
     let before = stage.checks().await;
-    stage.redis.kill().await;
+    stage.redis.kill();
     sleep(seconds(1)).await;
     stage.redis.restart().await;
     let repair = stage.checked(&before).await;
@@ -201,7 +201,7 @@ async fn redis_emptied() -> Option<Row> {
     let mut stage = Stage::set(LOAD).await?;
     let series = "centripetal_sequencer_insufficient_total{";
     let before = stage.metric(series).await;
-    stage.redis.kill().await;
+    stage.redis.kill();
     sleep(seconds(1)).await;
     stage.redis.restart_empty().await;
     let begun = Instant::now();
@@ -225,9 +225,9 @@ async fn redis_emptied() -> Option<Row> {
 
 async fn redis_frozen() -> Option<Row> {
     let stage = Stage::set(LOAD).await?;
-    stage.redis.freeze();
+    stage.redis.hang(true);
     sleep(seconds(3)).await;
-    stage.redis.thaw();
+    stage.redis.hang(false);
     let mut stage = stage;
     let begun = Instant::now();
     stage.run.accepted().await;
@@ -280,6 +280,51 @@ async fn scripts_flushed() -> Option<Row> {
     let row = stage.ends("script cache flushed", flushed, None).await;
     assert_eq!(undisturbed(&row), (0, 0, 0), "{row:?}");
     assert_eq!(row.verdict.failed, 0, "{row:?}");
+    Some(row)
+}
+
+/// A master dies under load, and sentinels let its replica take over. What the replica had not yet is lost, and told.
+async fn failed_over() -> Option<Row> {
+    needed("CENTRIPETAL_REDIS")?;
+    let mut master = RedisServer::start("").await;
+    let replica = RedisServer::start(&format!("replicaof 127.0.0.1 {}", master.port())).await;
+    let following = |info: &str| info.contains("master_link_status:up");
+    replica.until("INFO replication", following).await;
+    let sentinel = RedisServer::start(&format!(
+        "sentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 500\nsentinel failover-timeout main 5000",
+        master.port(),
+    ))
+    .await;
+    let port = replica.port().to_string();
+    let known = |replicas: &str| replicas.contains(&port);
+    sentinel.until("SENTINEL REPLICAS main", known).await;
+    let engine = json!({
+        "sentinel_address": [sentinel.address()], "sentinel_master_name": "main",
+    });
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let mut settings = settings();
+        settings["engine"] = json!({"type": "redis", "redis": engine});
+        nodes.push(Arc::new(Server::start(settings).await));
+    }
+    let mut run = Run::start(nodes, LOAD).await;
+    run.accepted().await;
+    let stage = Stage {
+        redis: replica,
+        links: Vec::new(),
+        run,
+    };
+    let before = stage.checks().await;
+    master.kill();
+    // Redis is back when the sentinels name the new one.
+    let asked = "SENTINEL get-master-addr-by-name main";
+    sentinel.until(asked, |master| master.contains(&port)).await;
+    let repair = stage.checked(&before).await;
+    let row = stage
+        .ends("master killed, replica takes over", 1, Some(repair))
+        .await;
+    assert!(row.verdict.failed > 0 && row.verdict.closed == 0, "{row:?}");
+    assert!(repair <= CHECKED, "{row:?}");
     Some(row)
 }
 
@@ -376,6 +421,14 @@ async fn every_fault_is_repaired_or_declared() {
         buffer_overflown, scripts_flushed;
         memory_full, password_changed;
         link_stalled, node_killed;
+    }
+    // Alone: what it takes to elect a master is not this machine's to share.
+    match AssertUnwindSafe(Box::pin(failed_over()))
+        .catch_unwind()
+        .await
+    {
+        Ok(row) => rows.extend(row),
+        Err(_panicked) => broken.push("failed_over"),
     }
     println!("{}", table(&rows));
     assert!(broken.is_empty(), "{broken:?}");

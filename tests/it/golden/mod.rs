@@ -3,6 +3,7 @@
 //! A scenario that differs fails the test and is printed, unless `differs.txt` names it with a reason; one that is named
 //! there and does not differ any more fails as well.
 
+mod redis;
 mod transports;
 
 use std::{
@@ -223,8 +224,11 @@ impl Recording {
 
     /// Fails when other scenarios differ than those that are to.
     fn settle(&self, different: &BTreeSet<String>, output: &str) {
-        let unexpected = self.unexpected(different);
-        let listed = self.differing();
+        Self::compare(different, &self.differing(), output);
+    }
+
+    fn compare(different: &BTreeSet<String>, listed: &BTreeSet<String>, output: &str) {
+        let unexpected: Vec<&String> = different.difference(listed).collect();
         let stale: Vec<&String> = listed.difference(different).collect();
         assert!(
             unexpected.is_empty() && stale.is_empty(),

@@ -15,6 +15,8 @@ use tokio::{
 
 /// How long a server may take to answer.
 const START: Duration = Duration::from_secs(30);
+/// Another test may have taken a port between its choice and the start.
+const ATTEMPTS: usize = 3;
 
 /// A running server; killed when dropped.
 #[derive(Debug)]
@@ -26,8 +28,23 @@ pub(crate) struct RedisServer {
 }
 
 impl RedisServer {
+    /// What it accepts is on disk before it says so.
+    pub(crate) const DURABLE: &str = "appendonly yes\nappendfsync always";
+
     /// A server with these lines of configuration beside the necessary ones.
     pub(crate) async fn start(settings: &str) -> Self {
+        let mut problem = String::new();
+        for _ in 0..ATTEMPTS {
+            let mut server = Self::spawned(settings);
+            match server.ready().await {
+                Ok(()) => return server,
+                Err(why) => problem = why,
+            }
+        }
+        panic!("{problem}");
+    }
+
+    fn spawned(settings: &str) -> Self {
         let [port, bus] = free_ports();
         let folder = std::env::temp_dir().join(format!("redis-{}", uuid::Uuid::new_v4()));
         let made = std::fs::create_dir_all(&folder);
@@ -47,15 +64,12 @@ impl RedisServer {
             folder.display(),
             settings.replace("{folder}", &folder.display().to_string()),
         );
-        let child = spawn(&folder, &settings);
-        let server = Self {
-            child,
+        Self {
+            child: spawn(&folder, &settings),
             folder,
             port,
             settings,
-        };
-        server.answering().await;
-        server
+        }
     }
 
     /// A cluster of one server, which owns all slots.
@@ -66,6 +80,46 @@ impl RedisServer {
             .until("CLUSTER INFO", |info| info.contains("cluster_state:ok"))
             .await;
         server
+    }
+
+    /// A cluster of so many masters, each with so many replicas; the masters first.
+    pub(crate) async fn start_cluster_of(masters: usize, replicas: usize) -> Vec<Self> {
+        let settings =
+            "cluster-enabled yes\ncluster-node-timeout 2000\ncluster-replica-validity-factor 0";
+        let mut servers = Vec::new();
+        for number in 0..masters * (1 + replicas) {
+            let server = Self::start(settings).await;
+            let epoch = format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1);
+            server.command(&epoch).await;
+            if number < masters {
+                let (first, next) = (number * 16_384 / masters, (number + 1) * 16_384 / masters);
+                let slots = format!("CLUSTER ADDSLOTSRANGE {first} {}", next - 1);
+                server.command(&slots).await;
+            }
+            servers.push(server);
+        }
+        for server in &servers[1..] {
+            let (port, bus) = (server.port(), server.bus());
+            let meet = format!("CLUSTER MEET 127.0.0.1 {port} {bus}");
+            servers[0].command(&meet).await;
+        }
+        let known = format!("cluster_known_nodes:{}", servers.len());
+        for server in &servers {
+            let met = |info: &str| info.contains("cluster_state:ok") && info.contains(&known);
+            server.until("CLUSTER INFO", met).await;
+        }
+        for (number, replica) in servers.iter().enumerate().skip(masters) {
+            let id = servers[number % masters].command("CLUSTER MYID").await;
+            let id = id.lines().nth(1).unwrap_or_default().to_owned();
+            // Not every server has heard of every other at once.
+            let follow = format!("CLUSTER REPLICATE {id}");
+            replica
+                .until(&follow, |answer| answer.starts_with("+OK"))
+                .await;
+            let following = |info: &str| info.contains("master_link_status:up");
+            replica.until("INFO replication", following).await;
+        }
+        servers
     }
 
     /// Where it listens.
@@ -88,6 +142,31 @@ impl RedisServer {
         self.tried(line)
             .await
             .unwrap_or_else(|| panic!("Redis does not answer {line}"))
+    }
+
+    /// Carries out a command that must succeed.
+    pub(crate) async fn ask(&self, line: &str) -> String {
+        let answer = self.ask_as("", line).await;
+        answer.unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// Carries out a command on a connection that may need this password.
+    pub(crate) async fn ask_as(&self, password: &str, line: &str) -> Result<String, String> {
+        let lines = if password.is_empty() {
+            line.to_owned()
+        } else {
+            format!("AUTH {password}\r\n{line}")
+        };
+        let answer = self.tried(&lines).await.ok_or("no answer")?;
+        let answer = if password.is_empty() {
+            Some(answer.as_str())
+        } else {
+            answer.strip_prefix("+OK\r\n")
+        };
+        match answer {
+            Some(answer) if !answer.starts_with('-') => Ok(answer.to_owned()),
+            refused => Err(refused.unwrap_or("wrong password").to_owned()),
+        }
     }
 
     /// Waits until a command's answer is as wished.
@@ -129,18 +208,48 @@ impl RedisServer {
         drop(self.child.wait());
     }
 
-    /// Starts it again on the same port, empty.
+    /// Starts it again on the same port, with what it kept: nothing, unless it is durable.
     pub(crate) async fn restart(&mut self) {
         self.kill();
         self.child = spawn(&self.folder, &self.settings);
-        self.answering().await;
+        let ready = self.ready().await;
+        ready.unwrap_or_else(|problem| panic!("{problem}"));
     }
 
-    async fn answering(&self) {
-        self.until("PING", |answer| {
-            answer.starts_with('+') || answer.starts_with("-NOAUTH")
-        })
-        .await;
+    /// The same, without anything.
+    pub(crate) async fn restart_empty(&mut self) {
+        self.kill();
+        drop(std::fs::remove_dir_all(self.folder.join("appendonlydir")));
+        self.restart().await;
+    }
+
+    /// Connections it has ended because what waited for them was too much.
+    pub(crate) fn overflows(&self) -> u64 {
+        let log = self.log();
+        log.matches("overcoming of output buffer limits").count() as u64
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Waits until it answers; an error when it has ended.
+    async fn ready(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + START;
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("Redis ended with {status}: {}", self.log()));
+            }
+            // While it loads what it had, it refuses.
+            let answer = self.tried("PING").await.unwrap_or_default();
+            if answer.starts_with('+') || answer.starts_with("-NOAUTH") {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err("Redis does not answer".to_owned());
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn tried(&self, line: &str) -> Option<String> {
@@ -176,7 +285,10 @@ fn spawn(folder: &Path, settings: &str) -> Child {
     if settings.contains("sentinel monitor") {
         command.arg("--sentinel");
     }
-    let spawned = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut appending = std::fs::File::options();
+    let log = appending.create(true).append(true).open(folder.join("log"));
+    let log = log.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let spawned = command.stdout(log).stderr(Stdio::null()).spawn();
     spawned.unwrap_or_else(|error| panic!("{program:?}, which ci/install.sh installs: {error}"))
 }
 
@@ -190,4 +302,24 @@ fn free_ports() -> [u16; 2] {
             |address| address.port(),
         )
     })
+}
+
+#[cfg(test)]
+#[tokio::test]
+async fn what_was_accepted_survives_a_crash_but_not_an_empty_restart() {
+    if std::env::var_os("CENTRIPETAL_REDIS").is_none() {
+        return;
+    }
+    let mut redis = RedisServer::start(RedisServer::DURABLE).await;
+    redis.ask("SET a 1").await;
+    redis.kill();
+    assert!(redis.ask_as("", "PING").await.is_err());
+    redis.restart().await;
+    assert_eq!(redis.ask("GET a").await, "$1\r\n1\r\n");
+    redis.restart_empty().await;
+    assert_eq!(redis.ask("GET a").await, "$-1\r\n");
+    redis.ask("CONFIG SET requirepass secret").await;
+    assert!(redis.ask_as("", "GET a").await.is_err());
+    assert!(redis.ask_as("wrong", "GET a").await.is_err());
+    assert!(redis.ask_as("secret", "GET a").await.is_ok());
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{
     super::{Failure, address::Endpoint, hash, value},
     dial::Dialer,
-    server::Server,
+    server::{Road, Server},
 };
 
 /// Shortest time between two questions about the slots.
@@ -108,7 +108,7 @@ impl Cluster {
             let Endpoint::Tcp(host, port) = &endpoint else {
                 continue;
             };
-            match self.server(host, *port).ask("", &question).await {
+            match self.server(host, *port).ask(Road::Reads, &question).await {
                 Ok(Ok(answer)) => {
                     if let Some(ranges) = self.ranges(answer, host) {
                         self.install(ranges);

@@ -7,5 +7,5 @@ mod server;
 mod shard;
 
 pub(super) use dial::{Dialer, Wire};
-pub(super) use server::Server;
+pub(super) use server::{Road, Server};
 pub(super) use shard::Shard;

@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     super::{Failure, address::Endpoint, value},
     dial::Dialer,
-    server::Server,
+    server::{Road, Server},
 };
 
 /// How often the sentinels are asked without a reason.
@@ -93,7 +93,7 @@ async fn known(sentinels: &[Arc<Server>], name: &str) -> Result<Endpoint, Failur
     question.arg("get-master-addr-by-name").arg(name);
     let mut last = Failure::NoMaster(name.to_owned());
     for sentinel in sentinels {
-        match sentinel.ask("", &question).await {
+        match sentinel.ask(Road::Reads, &question).await {
             Ok(Ok(answer)) => {
                 if let Some(endpoint) = value::address(answer) {
                     return Ok(endpoint);

@@ -1,6 +1,7 @@
-//! Command connections to one server: a few, multiplexed, opened on first use and anew after a loss.
+//! Command connections to one server: one for orders and one for reads, multiplexed, opened on first use and anew after a loss.
 //!
-//! A channel always uses the same one, so what is sent for it first is executed first. Nothing is sent twice by itself.
+//! Orders of all callers share a connection, so they leave together in one write and are executed as they were given; long
+//! answers to reads do not delay them. Nothing is sent twice by itself.
 
 use std::{
     sync::{
@@ -21,12 +22,18 @@ use tokio::{
 };
 
 use super::{
-    super::{Failure, address::Endpoint, error, hash},
+    super::{Failure, address::Endpoint, error},
     dial::Dialer,
 };
 
-/// Connections to one server.
-const LINES: usize = 4;
+/// Which connection a command takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine::redis) enum Road {
+    /// What changes or sends something: short answers, in the order in which it was given.
+    Orders,
+    /// What only reads, whose answers may be long.
+    Reads,
+}
 
 /// What came of a command that reached a server.
 pub(in crate::engine::redis) type Answer = Result<Value, RedisError>;
@@ -36,7 +43,8 @@ pub(in crate::engine::redis) type Answer = Result<Value, RedisError>;
 pub(in crate::engine::redis) struct Server {
     pub(in crate::engine::redis) endpoint: Endpoint,
     dialer: Dialer,
-    lines: [Line; LINES],
+    orders: Line,
+    reads: Line,
     generation: AtomicU64,
     /// The tasks that drive the connections; they end with the server.
     drivers: Mutex<JoinSet<()>>,
@@ -67,35 +75,38 @@ impl Server {
         Arc::new(Self {
             endpoint,
             dialer,
-            lines: Default::default(),
+            orders: Line::default(),
+            reads: Line::default(),
             generation: AtomicU64::new(0),
             drivers: Mutex::new(JoinSet::new()),
         })
     }
 
-    /// Sends a command on the connection of `name` and waits for the answer, or the time limit.
+    /// Sends a command and waits for the answer, or the time limit.
     pub(in crate::engine::redis) async fn ask(
         &self,
-        name: &str,
+        road: Road,
         command: &Cmd,
     ) -> Result<Answer, Failure> {
-        self.ask_after(name, None, command).await
+        self.ask_after(road, None, command).await
     }
 
     /// The same, right behind another command whose answer does not matter.
     pub(in crate::engine::redis) async fn ask_after(
         &self,
-        name: &str,
+        road: Road,
         before: Option<&Cmd>,
         command: &Cmd,
     ) -> Result<Answer, Failure> {
-        let line = &self.lines[hash::spread(name, LINES)];
+        let line = match road {
+            Road::Orders => &self.orders,
+            Road::Reads => &self.reads,
+        };
         let mut open = self.line(line).await?;
         let limit = self.dialer.greeting.io_timeout;
-        let mut connection = open.connection.clone();
         let sent = async {
             if let Some(before) = before {
-                connection.send_packed_command(before).await?;
+                open.connection.send_packed_command(before).await?;
             }
             open.connection.send_packed_command(command).await
         };
@@ -122,7 +133,7 @@ impl Server {
 
     /// Ends all connections.
     pub(in crate::engine::redis) async fn close(&self) {
-        for line in &self.lines {
+        for line in [&self.orders, &self.reads] {
             line.open.lock().take();
         }
         let mut drivers = std::mem::take(&mut *self.drivers.lock());
@@ -177,7 +188,8 @@ impl Server {
         let greeting = &self.dialer.greeting;
         let address = || self.endpoint.to_string();
         let limit = greeting.connect_timeout + greeting.io_timeout;
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(greeting.io_timeout));
+        // Every call has its limit already; a second timer for each would cost and say nothing more.
+        let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let information = self.information();
         let made = MultiplexedConnection::new_with_config(&information, wire, config);
         let (mut connection, driver) = timeout(limit, made)
@@ -192,8 +204,10 @@ impl Server {
         if !greeting.client_name.is_empty() {
             let mut named = cmd("CLIENT");
             named.arg("SETNAME").arg(&greeting.client_name);
-            let answer = connection.send_packed_command(&named).await;
-            answer.map_err(|error| Failure::of_greeting(&error, address()))?;
+            let answer = timeout(limit, connection.send_packed_command(&named)).await;
+            answer
+                .map_err(|_elapsed| Failure::Timeout(limit))?
+                .map_err(|error| Failure::of_greeting(&error, address()))?;
         }
         Ok(connection)
     }

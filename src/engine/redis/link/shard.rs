@@ -16,7 +16,7 @@ use super::{
     cluster::Cluster,
     dial::Dialer,
     sentinel::Sentinel,
-    server::{Answer, Server},
+    server::{Answer, Road, Server},
 };
 
 /// Redirections of one command before it fails.
@@ -65,7 +65,7 @@ impl Shard {
             Topology::Cluster(seeds) => Route::Cluster(Cluster::open(seeds, dialer).await?),
         };
         let shard = Self { route, io_timeout };
-        shard.ask("", "", &cmd("PING")).await?;
+        shard.ask(Road::Orders, "", &cmd("PING")).await?;
         Ok(shard)
     }
 
@@ -82,17 +82,17 @@ impl Shard {
         }
     }
 
-    /// Sends a command for `key` in the order of `name` and waits for the answer.
+    /// Sends a command for `key` and waits for the answer.
     ///
     /// # Errors
     /// Redis refuses it, or it is not known whether it was carried out.
     pub(in crate::engine::redis) async fn ask(
         &self,
-        name: &str,
+        road: Road,
         key: &str,
         command: &Cmd,
     ) -> Result<Value, Failure> {
-        let answer = self.asked(name, key, command).await?;
+        let answer = self.asked(road, key, command).await?;
         answer.map_err(|error| Failure::of_command(&error, self.io_timeout))
     }
 
@@ -102,25 +102,25 @@ impl Shard {
     /// As [`Shard::ask`].
     pub(in crate::engine::redis) async fn call(
         &self,
-        name: &str,
         invocation: &Invocation,
     ) -> Result<Value, Failure> {
+        let road = invocation.script.road;
         let key = invocation.keys.first().map_or("", String::as_str);
-        let answer = match self.asked(name, key, &invocation.by_digest()).await? {
+        let answer = match self.asked(road, key, &invocation.by_digest()).await? {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.asked(name, key, &invocation.by_text()).await?
+                self.asked(road, key, &invocation.by_text()).await?
             }
             answer => answer,
         };
         answer.map_err(|error| Failure::of_command(&error, self.io_timeout))
     }
 
-    async fn asked(&self, name: &str, key: &str, command: &Cmd) -> Result<Answer, Failure> {
+    async fn asked(&self, road: Road, key: &str, command: &Cmd) -> Result<Answer, Failure> {
         match &self.route {
-            Route::Single(server) => server.ask(name, command).await,
+            Route::Single(server) => server.ask(road, command).await,
             Route::Sentinel(sentinel) => {
                 let server = sentinel.master();
-                let answer = server.ask(name, command).await;
+                let answer = server.ask(road, command).await;
                 if answer
                     .as_ref()
                     .map_or(true, |answer| answer.as_ref().is_err_and(error::demoted))
@@ -129,19 +129,22 @@ impl Shard {
                 }
                 answer
             }
-            Route::Cluster(cluster) => redirected(cluster, name, key, command).await,
+            Route::Cluster(cluster) => redirected(cluster, road, key, command).await,
         }
     }
 
-    /// Where a connection for PUB/SUB goes; another server of a cluster with every attempt.
+    /// Where a connection for PUB/SUB goes: to the owner of the slot of `key`, and without a key to another server of a cluster
+    /// with every attempt.
     pub(in crate::engine::redis) fn listening(
         &self,
         attempt: usize,
+        key: Option<&str>,
     ) -> Result<Arc<Server>, Failure> {
-        match &self.route {
-            Route::Single(server) => Ok(Arc::clone(server)),
-            Route::Sentinel(sentinel) => Ok(sentinel.master()),
-            Route::Cluster(cluster) => cluster.any(attempt),
+        match (&self.route, key) {
+            (Route::Single(server), _) => Ok(Arc::clone(server)),
+            (Route::Sentinel(sentinel), _) => Ok(sentinel.master()),
+            (Route::Cluster(cluster), None) => cluster.any(attempt),
+            (Route::Cluster(cluster), Some(key)) => cluster.owner(key),
         }
     }
 
@@ -181,7 +184,7 @@ impl Shard {
 /// Follows redirections; a command that was redirected has not been carried out, so sending it again is safe.
 async fn redirected(
     cluster: &Cluster,
-    name: &str,
+    road: Road,
     key: &str,
     command: &Cmd,
 ) -> Result<Answer, Failure> {
@@ -191,7 +194,7 @@ async fn redirected(
     let mut server = cluster.owner(key)?;
     let mut asking = None;
     for _ in 0..REDIRECTIONS {
-        let answer = match server.ask_after(name, asking.as_ref(), command).await {
+        let answer = match server.ask_after(road, asking.as_ref(), command).await {
             Ok(answer) => answer,
             Err(failure) => {
                 cluster.doubt();
@@ -236,6 +239,6 @@ fn redirection(cluster: &Cluster, error: &RedisError) -> Result<Arc<Server>, Fai
 async fn in_cluster(server: &Server) -> Result<bool, Failure> {
     let mut slots = cmd("CLUSTER");
     slots.arg("SLOTS");
-    let answer = server.ask("", &slots).await?;
+    let answer = server.ask(Road::Reads, &slots).await?;
     Ok(answer.is_ok_and(|answer| value::list(answer).is_some_and(|slots| !slots.is_empty())))
 }

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{Failure, link::Shard};
 
+mod probe;
 mod resp;
 mod session;
 
@@ -69,6 +70,15 @@ pub(super) struct Plan {
     pub(super) probe: Option<String>,
     /// Silence after which the proof is made.
     pub(super) silence: Duration,
+    /// By sharded PUB/SUB, at the server that owns the slot of the probe.
+    pub(super) sharded: bool,
+}
+
+impl Plan {
+    /// The name whose slot decides which server of a cluster is listened to.
+    fn key(&self) -> Option<&str> {
+        self.probe.as_deref().filter(|_| self.sharded)
+    }
 }
 
 impl Listener {

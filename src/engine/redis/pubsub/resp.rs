@@ -19,6 +19,8 @@ pub(super) enum Said {
     Message(Bytes, Bytes),
     /// One name of a SUBSCRIBE or UNSUBSCRIBE is done.
     Confirmed,
+    /// This name is not listened to any more, asked for or not: sharded PUB/SUB may end by itself.
+    Ended(Bytes),
     /// The answer to PING.
     Pong,
     /// A command succeeded.
@@ -108,11 +110,12 @@ fn parts(buffer: &mut BytesMut, count: usize, mut at: usize) -> Result<Option<Sa
         return Ok(Some(Said::Other));
     };
     Ok(Some(match &kind[..] {
-        b"message" => match (parts.next(), parts.next()) {
+        b"message" | b"smessage" => match (parts.next(), parts.next()) {
             (Some(channel), Some(payload)) => Said::Message(channel, payload),
             _ => return Err(Malformed),
         },
-        b"subscribe" | b"unsubscribe" => Said::Confirmed,
+        b"subscribe" | b"unsubscribe" | b"ssubscribe" => Said::Confirmed,
+        b"sunsubscribe" => Said::Ended(parts.next().unwrap_or_default()),
         b"pong" => Said::Pong,
         _ => Said::Other,
     }))

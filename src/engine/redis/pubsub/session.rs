@@ -2,14 +2,12 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    future::pending,
     sync::Arc,
     time::Duration,
 };
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
-use redis::cmd;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
     sync::{mpsc, oneshot, watch},
@@ -22,6 +20,7 @@ use super::{
         link::{Server, Shard, Wire},
     },
     Asked, Ear, Plan, WISHES, Wish,
+    probe::{Probe, proved},
     resp::{self, Said},
 };
 
@@ -83,7 +82,7 @@ impl<E: Ear> Session<'_, E> {
     async fn live(&self, attempt: usize) -> Result<std::convert::Infallible, Broken> {
         let server = self
             .shard
-            .listening(attempt)
+            .listening(attempt, self.plan.key())
             .map_err(|why| ("connection", why))?;
         let opened = server.dialer().open(&server.endpoint).await;
         let wire = opened.map_err(|why| ("connection", why))?;
@@ -240,7 +239,7 @@ impl<E: Ear> Live<'_, E> {
             return Ok(());
         }
         match probe {
-            None => *probe = Some(Probe::new(self.session.shard, channel)),
+            None => *probe = Some(Probe::new(self.session.shard, plan, channel)),
             Some(sent) if sent.since.elapsed() >= plan.silence => match sent.accepted {
                 Some(true) => return Err(("probe_timeout", Failure::Timeout(plan.silence))),
                 // A probe that was not published proves nothing.
@@ -277,7 +276,12 @@ impl<E: Ear> Live<'_, E> {
         names: impl ExactSizeIterator<Item = &'n str>,
         waiting: Vec<oneshot::Sender<Result<(), Failure>>>,
     ) -> Result<(), Broken> {
-        let command: &[u8] = if hear { b"SUBSCRIBE" } else { b"UNSUBSCRIBE" };
+        let command: &[u8] = match (self.session.plan.sharded, hear) {
+            (false, true) => b"SUBSCRIBE",
+            (false, false) => b"UNSUBSCRIBE",
+            (true, true) => b"SSUBSCRIBE",
+            (true, false) => b"SUNSUBSCRIBE",
+        };
         let left = names.len();
         let mut parts = vec![command];
         parts.extend(names.map(str::as_bytes));
@@ -296,6 +300,9 @@ impl<E: Ear> Live<'_, E> {
                 self.heard = Instant::now();
             }
             Said::Confirmed => self.confirmed(),
+            // Nobody asks for that: the server does not own the slot any more.
+            Said::Ended(name) if self.is_always(&name) => return Err(lost("the slot has moved")),
+            Said::Ended(_) => self.confirmed(),
             Said::Refused(why) => {
                 let Some(asked) = self.asked.pop_front() else {
                     return Err(("connection", Failure::Refused(why)));
@@ -303,10 +310,18 @@ impl<E: Ear> Live<'_, E> {
                 for done in asked.waiting {
                     drop(done.send(Err(Failure::Refused(why.clone()))));
                 }
+                if why.starts_with("MOVED") {
+                    return Err(lost("the slot has moved"));
+                }
             }
             Said::Pong | Said::Fine | Said::Other => {}
         }
         Ok(())
+    }
+
+    fn is_always(&self, name: &[u8]) -> bool {
+        let mut always = self.session.plan.always.iter();
+        always.any(|always| always.as_bytes() == name)
     }
 
     fn confirmed(&mut self) {
@@ -361,35 +376,5 @@ impl<E: Ear> Live<'_, E> {
             Ok(written) => written.map_err(lost),
             Err(_elapsed) => Err(("connection", Failure::Timeout(limit))),
         }
-    }
-}
-
-/// A message on its way to the connection that publishes it to itself.
-struct Probe {
-    since: Instant,
-    accepted: Option<bool>,
-    publishing: std::pin::Pin<Box<dyn Future<Output = bool> + Send>>,
-}
-
-impl Probe {
-    fn new(shard: &Arc<Shard>, channel: &str) -> Self {
-        let (shard, channel) = (Arc::clone(shard), channel.to_owned());
-        Self {
-            since: Instant::now(),
-            accepted: None,
-            publishing: Box::pin(async move {
-                let mut publish = cmd("PUBLISH");
-                publish.arg(&channel).arg("probe");
-                shard.ask(&channel, "", &publish).await.is_ok()
-            }),
-        }
-    }
-}
-
-/// Whether the probe was accepted; waits for ever when there is none under way.
-async fn proved(probe: &mut Option<Probe>) -> bool {
-    match probe {
-        Some(probe) if probe.accepted.is_none() => probe.publishing.as_mut().await,
-        _ => pending().await,
     }
 }

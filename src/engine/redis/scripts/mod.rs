@@ -4,11 +4,14 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, cmd};
 
+use super::link::Road;
+
 /// A script and its digest.
 #[derive(Debug)]
 pub(super) struct Script {
     text: String,
     digest: String,
+    pub(super) road: Road,
 }
 
 /// Keys and arguments of one call; the first key decides which server of a cluster is asked.
@@ -20,10 +23,10 @@ pub(super) struct Invocation {
 }
 
 impl Script {
-    fn new(parts: &[&str]) -> Self {
+    fn new(road: Road, parts: &[&str]) -> Self {
         let text = parts.concat();
         let digest = redis::Script::new(&text).get_hash().to_owned();
-        Self { text, digest }
+        Self { text, digest, road }
     }
 }
 
@@ -52,24 +55,24 @@ impl Invocation {
 }
 
 macro_rules! scripts {
-    ($($(#[$meta:meta])* $name:ident: $($file:literal)+;)+) => {
+    ($($(#[$meta:meta])* $name:ident: $road:ident $($file:literal)+;)+) => {
         $(
             $(#[$meta])*
             pub(super) static $name: LazyLock<Script> =
-                LazyLock::new(|| Script::new(&[$(include_str!($file)),+]));
+                LazyLock::new(|| Script::new(Road::$road, &[$(include_str!($file)),+]));
         )+
     };
 }
 
 scripts! {
-    PUBLISH_STREAM: "publish_stream.lua";
-    PUBLISH_LIST: "publish_list.lua";
+    PUBLISH_STREAM: Orders "publish_stream.lua";
+    PUBLISH_LIST: Orders "publish_list.lua";
     /// Without history, with an idempotency key.
-    PUBLISH_ONCE: "publish_once.lua";
-    HISTORY_STREAM: "history_stream.lua";
-    HISTORY_LIST: "history_list.lua";
-    PRESENCE_ADD: "presence_shared.lua" "presence_add.lua";
-    PRESENCE_REMOVE: "presence_shared.lua" "presence_remove.lua";
-    PRESENCE_GET: "presence_shared.lua" "presence_get.lua";
-    PRESENCE_STATS: "presence_shared.lua" "presence_stats.lua";
+    PUBLISH_ONCE: Orders "publish_once.lua";
+    HISTORY_STREAM: Reads "history_stream.lua";
+    HISTORY_LIST: Reads "history_list.lua";
+    PRESENCE_ADD: Orders "presence_shared.lua" "presence_add.lua";
+    PRESENCE_REMOVE: Orders "presence_shared.lua" "presence_remove.lua";
+    PRESENCE_GET: Reads "presence_shared.lua" "presence_get.lua";
+    PRESENCE_STATS: Reads "presence_shared.lua" "presence_stats.lua";
 }

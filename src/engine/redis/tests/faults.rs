@@ -222,6 +222,48 @@ async fn entries_without_their_metadata_are_not_shown() {
     );
 }
 
+/// As after a failover to a replica that lacked the newest publications.
+#[tokio::test]
+async fn offsets_that_are_given_out_again_are_told_and_nobody_recovers_from_them() {
+    let server = RedisServer::start("").await;
+    let (node, mut heard) = open(at(server.address())).await.unwrap();
+    let node = node.into_engine().broker;
+    let channel = Channel::from("c");
+    node.subscribe(&channel).await.unwrap();
+    let query = HistoryQuery::default();
+    node.history(&channel, &query).await.unwrap();
+    let mut last = crate::model::StreamPosition::default();
+    for number in 1..4 {
+        let published = node.publish(&channel, numbered(number), &kept()).await;
+        last = published.unwrap().position;
+        assert_eq!(publication(&mut heard).await.1, number.to_string());
+    }
+    server.command("DEL centrifugo.stream.c").await;
+    server.command("HSET centrifugo.stream.meta.c s 1").await;
+    node.publish(&channel, numbered(12), &kept()).await.unwrap();
+    match event(&mut heard).await {
+        crate::engine::Event::Channel(_, crate::model::ChannelEvent::InsufficientState(None)) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(publication(&mut heard).await.1, "12");
+    node.publish(&channel, numbered(13), &kept()).await.unwrap();
+    let since = |offset| HistoryQuery {
+        since: Some(crate::model::StreamPosition {
+            offset,
+            epoch: last.epoch.clone(),
+        }),
+        ..HistoryQuery::default()
+    };
+    // The last position is there again, and is not what it was.
+    let refused = node.history(&channel, &since(last.offset)).await;
+    assert!(
+        matches!(refused, Err(Error::UnrecoverablePosition(_))),
+        "{refused:?}"
+    );
+    let whole = node.history(&channel, &since(1)).await.unwrap();
+    assert_eq!(whole.publications.len(), 2);
+}
+
 #[tokio::test]
 async fn names_that_would_meet_are_refused() {
     let server = RedisServer::start("").await;

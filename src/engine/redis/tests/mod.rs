@@ -16,6 +16,7 @@ use crate::{
 
 mod faults;
 mod modes;
+mod sharded;
 
 /// An engine on this address, and its events.
 async fn open(options: Options) -> Result<(Redis, Vec<EventReceiver>), Failure> {

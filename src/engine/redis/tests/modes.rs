@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Longest wait for something that has to come.
-const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(30);
 
 pub(super) fn kept() -> PublishOptions {
     PublishOptions {
@@ -55,7 +55,7 @@ pub(super) async fn publication(events: &mut [EventReceiver]) -> (Channel, Strin
 }
 
 /// Two nodes: what one publishes, with and without history, the other hears and reads; presence and commands as well.
-async fn two_nodes_meet(options: Options) {
+pub(super) async fn two_nodes_meet(options: Options) {
     // A test may meet on the same servers several times, as another fleet with the next prefix.
     let options = Options {
         prefix: format!("centrifugo.{}", uuid::Uuid::new_v4()),
@@ -285,39 +285,9 @@ async fn the_master_behind_sentinels_and_its_successor() {
     }
 }
 
-/// Three servers with a third of the slots each.
-async fn three() -> Vec<RedisServer> {
-    let mut servers = Vec::new();
-    for range in ["0 5460", "5461 10922", "10923 16383"] {
-        let server = RedisServer::start("cluster-enabled yes\ncluster-node-timeout 2000").await;
-        server
-            .command(&format!("CLUSTER ADDSLOTSRANGE {range}"))
-            .await;
-        servers.push(server);
-    }
-    for (number, server) in servers.iter().enumerate().skip(1) {
-        server
-            .command(&format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1))
-            .await;
-        let first = &servers[0];
-        let bus = server.bus();
-        first
-            .command(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", server.port()))
-            .await;
-    }
-    for server in &servers {
-        server
-            .until("CLUSTER INFO", |info| {
-                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
-            })
-            .await;
-    }
-    servers
-}
-
 #[tokio::test]
 async fn a_cluster_of_three_servers() {
-    let servers = three().await;
+    let servers = RedisServer::start_cluster_of(3, 0).await;
     two_nodes_meet(at(format!("redis+cluster://{}", servers[1].address()))).await;
     // An address that does not say so is a cluster all the same.
     two_nodes_meet(at(servers[2].address())).await;
@@ -328,7 +298,7 @@ async fn a_cluster_of_three_servers() {
 
 #[tokio::test]
 async fn a_slot_that_has_moved_is_followed() {
-    let servers = three().await;
+    let servers = RedisServer::start_cluster_of(3, 0).await;
     let (node, mut heard) = open(at(servers[0].address())).await.unwrap();
     let channel = Channel::from("foo");
     node.subscribe(&channel).await.unwrap();

@@ -238,6 +238,26 @@ fn a_stream_that_ends_earlier_than_it_did_is_told_to_everyone() {
 }
 
 #[test]
+fn an_offset_that_is_given_out_again_is_told_to_everyone() {
+    let mut told = Told::at(5);
+    told.comes(6);
+    told.comes(7);
+    told.comes(6);
+    assert_eq!(told.said(), ["6", "7"], "the same once more");
+    let other = Publication {
+        data: "another".into(),
+        ..(*publication(6)).clone()
+    };
+    let other = Arc::new(other);
+    told.sequence
+        .publication(other, Epoch::from("e"), &mut told.steps);
+    assert_eq!(told.said(), ["forked", "lost", "6"]);
+    assert_eq!(told.sequence.common(), Some(position(5, "e")));
+    told.comes(7);
+    assert_eq!(told.said(), ["7"]);
+}
+
+#[test]
 fn a_sweep_finds_losses_in_silence() {
     let mut told = Told::at(5);
     told.swept(5, Some(position(7, "e")), false);

@@ -158,7 +158,8 @@ fn subscribe_to_wire(target: &Target, subscribe: &SubscribeCommand) -> pb::Subsc
         emit_presence: options.presence,
         emit_join_leave: options.join_leave,
         expire_at: options.expire_at.unwrap_or_default(),
-        position: options.positioned,
+        // Recovery includes it; the other product says only what was asked for by itself.
+        position: options.positioned && !options.recoverable,
         recover: options.recoverable,
         channel_info: options.info.clone(),
         client: client_to_wire(target),
