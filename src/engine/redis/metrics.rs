@@ -30,14 +30,6 @@ impl Metrics {
             "Troubles of connections for PUB/SUB, by kind.",
             &["broker_name", "error"],
         )?;
-        let dropped = family(
-            "redis_pub_sub_dropped_messages",
-            "Messages of PUB/SUB that were dropped, which never happens here.",
-            &["broker_name", "channel_type"],
-        )?;
-        for kind in ["control", "client"] {
-            dropped.with_label_values(&["", kind]);
-        }
         let sequencer = Arc::new(sequencer::Metrics::new(registry)?);
         Ok(Self { errors, sequencer })
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use prometheus::Registry;
 use serde::Deserialize;
 
-use super::{super::Error, NAMESPACE};
+use super::super::Error;
 use crate::{
     config::{Config, Invalid, Tls, read_pem},
     engine::{
@@ -75,6 +75,8 @@ pub(super) struct Asking {
     pub(super) id: NodeId,
     pub(super) events: EventSender,
     pub(super) registry: Registry,
+    /// How compatible metric names begin.
+    pub(super) namespace: String,
 }
 
 impl Asking {
@@ -83,7 +85,7 @@ impl Asking {
             id: self.id.clone(),
             events: self.events.clone(),
             registry: self.registry.clone(),
-            namespace: NAMESPACE.to_owned(),
+            namespace: self.namespace.clone(),
         }
     }
 }

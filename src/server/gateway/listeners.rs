@@ -4,7 +4,7 @@ use axum::{Router, middleware::from_fn_with_state};
 use tonic::service::interceptor::InterceptedService;
 use tower::Layer as _;
 
-use super::{Built, NAMESPACE, OwnConfig, builder::Front};
+use super::{Built, OwnConfig, builder::Front};
 use crate::{
     api,
     auth::{
@@ -18,6 +18,7 @@ use crate::{
         endpoints::{self, Endpoint},
         http::Paths,
         limits::Limited,
+        scrape,
         tls::Place,
     },
     transport::{
@@ -144,7 +145,7 @@ impl Built {
             origins: self.origins.clone(),
             peers: self.peers.clone(),
             tasks: self.tasks.clone(),
-            metrics: transport::Metrics::new(&self.registry, NAMESPACE)?,
+            metrics: transport::Metrics::new(&self.registry, &self.namespace)?,
         });
         let layer = CredentialsLayer::new(
             self.auth.clone(),
@@ -166,7 +167,7 @@ impl Built {
     ) -> Result<(), Error> {
         let prometheus: Endpoint = config.section("prometheus")?;
         if prometheus.enabled {
-            let router = endpoints::metrics(self.registry.clone());
+            let router = scrape::router(self.registry.clone());
             paths.exact("prometheus", &prometheus.handler_prefix, router)?;
         }
         if config.health.enabled {
