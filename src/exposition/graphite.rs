@@ -19,19 +19,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Section `graphite`.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Config {
+pub(crate) struct Config {
     /// Switched on.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// Host of the server.
-    pub host: String,
+    pub(crate) host: String,
     /// Port of the server.
-    pub port: u16,
+    pub(crate) port: u16,
     /// How names begin.
-    pub prefix: String,
+    pub(crate) prefix: String,
     /// Time between two batches.
-    pub interval: Duration,
+    pub(crate) interval: Duration,
     /// Labels as tags.
-    pub tags: bool,
+    pub(crate) tags: bool,
 }
 
 /// Pushes one registry.

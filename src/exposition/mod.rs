@@ -10,7 +10,7 @@ mod protobuf;
 
 use prometheus::{TextEncoder, proto::MetricFamily};
 
-pub use graphite::Config as GraphiteConfig;
+pub(crate) use graphite::Config as GraphiteConfig;
 pub(crate) use process::Process;
 
 /// How a scraper is answered (metrics.md 1).
