@@ -1,12 +1,14 @@
 //! What listens where: the path table of the HTTP listeners and the services of the gRPC listeners (server-api.md 1).
 
-use axum::{Router, middleware::from_fn_with_state};
+use std::sync::Arc;
+
+use axum::{Router, http::request::Parts, middleware::from_fn_with_state};
 use tonic::service::interceptor::InterceptedService;
 use tower::Layer as _;
 
 use super::{Built, OwnConfig, builder::Front};
 use crate::{
-    api,
+    api::{self, admin::AdminConfig},
     auth::{
         api_key::ApiKey,
         interceptor::{ApiKeyGuard, CredentialsLayer, Options, Surface},
@@ -77,8 +79,7 @@ impl Built {
         self.internal_handlers(config, own, internal_paths)?;
         let api: api::http::HttpConfig = config.section("http_api")?;
         if !api.disabled {
-            let outside = api.external || !separate;
-            let paths = if outside {
+            let paths = if api.external || !separate {
                 &mut external
             } else {
                 &mut internal
@@ -87,6 +88,15 @@ impl Built {
             for path in api::http::paths(&api) {
                 paths.exact("api", &path, router.clone())?;
             }
+        }
+        let admin: AdminConfig = config.section("admin")?;
+        if admin.enabled {
+            let paths = if admin.external || !separate {
+                &mut external
+            } else {
+                &mut internal
+            };
+            paths.tree("admin", &admin.handler_prefix, self.admin(&admin)?)?;
         }
         let init: Endpoint = config.section("init")?;
         if init.enabled {
@@ -156,6 +166,14 @@ impl Built {
             },
         );
         Ok(self.limits.guard(endpoint.into_router().layer(layer)))
+    }
+
+    /// The page of operators.
+    fn admin(&self, config: &AdminConfig) -> Result<Router, Error> {
+        let peers = self.peers.clone();
+        let address = move |parts: &Parts| peers.address(&parts.headers, &parts.extensions);
+        let router = api::admin::router(self.api.clone(), config, Arc::new(address))?;
+        Ok(router)
     }
 
     /// Handlers for operators.
