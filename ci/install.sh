@@ -16,6 +16,8 @@ export CENTRIPETAL_NGINX=/usr/sbin/nginx
 export CENTRIPETAL_NGINX_NEW="$CACHE/nginx/nginx"
 export CENTRIPETAL_HAPROXY=/usr/sbin/haproxy
 export CENTRIPETAL_REDIS=/usr/bin/redis-server
+export CENTRIPETAL_PROMETHEUS=/usr/bin/prometheus
+export CENTRIPETAL_PROMTOOL=/usr/bin/promtool
 
 install_all() {
   mkdir -p "$CACHE"
@@ -29,6 +31,7 @@ install_all() {
   install_haproxy
   install_nginx_new
   install_redis
+  install_prometheus
   install_autobahn
 }
 
@@ -75,6 +78,11 @@ install_haproxy() {
 # The same program is server, sentinel and member of a cluster.
 install_redis() {
   [ -x "$CENTRIPETAL_REDIS" ] || quiet_packages redis-server redis-sentinel redis-tools
+}
+
+# The server and promtool.
+install_prometheus() {
+  [ -x "$CENTRIPETAL_PROMETHEUS" ] || quiet_packages prometheus
 }
 
 # An nginx that spells HTTP/2 the newer way.

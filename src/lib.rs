@@ -70,6 +70,7 @@ pub mod client;
 pub mod config;
 mod dev;
 pub mod engine;
+mod exposition;
 pub mod hooks;
 mod hub;
 pub mod model;

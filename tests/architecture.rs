@@ -17,6 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("session", &["model", "protocol"]),
     ("hub", &["model", "protocol"]),
     ("engine", &["model"]),
+    ("exposition", &["summary"]),
     ("hooks", &["model"]),
     ("auth", &["model", "hooks"]),
     ("proxy", &["model", "hooks", "summary"]),
@@ -25,7 +26,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
-            "model", "protocol", "session", "hub", "engine", "hooks", "summary",
+            "model",
+            "protocol",
+            "session",
+            "hub",
+            "engine",
+            "hooks",
+            "summary",
+            "exposition",
         ],
     ),
     ("transport", &["model", "protocol", "node"]),

@@ -44,6 +44,12 @@ pub fn channel(
 }
 
 impl EventSender {
+    /// Events that wait, by pump.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = usize> {
+        let taken = |pump: &mpsc::Sender<Event>| pump.max_capacity() - pump.capacity();
+        self.pumps.iter().map(taken)
+    }
+
     /// Reserves a place for an event of this channel.
     ///
     /// # Errors

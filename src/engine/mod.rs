@@ -19,9 +19,11 @@ mod events;
 pub mod memory;
 pub mod redis;
 pub(crate) mod sequencer;
+mod timed;
 pub mod wire;
 
 pub use events::{EventReceiver, EventSender, Slot, channel as event_channel};
+pub(crate) use timed::timed;
 
 /// Why an engine could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -112,6 +112,11 @@ impl Mailbox {
         self.waker.wake();
     }
 
+    /// Bytes queued or taken and not yet written.
+    pub(crate) fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
     /// True once the budget was broken.
     pub(crate) fn overflowed(&self) -> bool {
         self.state.lock().closed == Some(Disconnect::SLOW)

@@ -50,6 +50,7 @@ fn publication(data: &'static [u8]) -> Arc<Broadcast> {
     Arc::new(Broadcast {
         channel: channel(),
         event: ChannelEvent::Publication(publication, Epoch::default()),
+        watch: None,
     })
 }
 
@@ -168,6 +169,7 @@ fn joins_and_leaves_reach_only_those_who_want_them() {
     let fanout = hub.broadcast(&Arc::new(Broadcast {
         channel: channel(),
         event,
+        watch: None,
     }));
     assert_eq!(
         (fanout.queued, frames(&with).len(), frames(&without).len()),
@@ -401,6 +403,7 @@ fn a_loss_reaches_every_subscriber_without_a_frame() {
     let lost = Arc::new(Broadcast {
         channel: channel(),
         event: ChannelEvent::InsufficientState(None),
+        watch: None,
     });
     assert_eq!(hub.broadcast(&lost).queued, 1);
     let mails = take(&mailbox).and_then(Result::ok).unwrap_or_default();

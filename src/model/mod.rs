@@ -20,6 +20,7 @@ pub use command::{Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, 
 pub use control::{Control, LabelFilter, NodeInfo, Notification, SurveyRequest, SurveyResponse};
 pub use publication::{
     Broadcast, ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
+    Watch,
 };
 pub use secret::Secret;
 pub use time::Now;

@@ -111,6 +111,37 @@ pub struct Broadcast {
     pub channel: Channel,
     /// What happened.
     pub event: ChannelEvent,
+    /// Somebody wants to know when it has reached everybody.
+    pub watch: Option<Watch>,
+}
+
+/// Kept by everyone who has still to do with an event. What is inside is dropped when the last one lets go.
+#[derive(Clone)]
+pub struct Watch {
+    _inside: Arc<dyn Send + Sync>,
+}
+
+impl Watch {
+    /// Something that notices by its own end.
+    #[must_use]
+    pub fn new(inside: Arc<dyn Send + Sync>) -> Self {
+        Self { _inside: inside }
+    }
+}
+
+/// Who watches is no part of what happened.
+impl PartialEq for Watch {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Watch {}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
 }
 
 /// One event handed to one subscriber. Two reference counts, no copy.

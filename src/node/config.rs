@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::metrics::Naming;
+
 /// The part of the configuration tree a node reads.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
@@ -13,6 +15,58 @@ pub struct Config {
     pub channel: ChannelConfig,
     /// Section `node`.
     pub node: NodeConfig,
+    /// Section `prometheus`.
+    pub prometheus: PrometheusConfig,
+    /// Section `centripetal`.
+    pub centripetal: OwnConfig,
+}
+
+/// What a node reads of section `prometheus`.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct PrometheusConfig {
+    /// Count how many publications a recovery brings.
+    pub recovered_publications_histogram: bool,
+}
+
+/// What a node reads of section `centripetal`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct OwnConfig {
+    /// Section `metrics` of it.
+    pub metrics: MetricsConfig,
+}
+
+/// What metrics are called.
+#[derive(Clone, Debug, Deserialize)]
+pub struct MetricsConfig {
+    /// How compatible names begin.
+    pub namespace: String,
+    /// Names of clients that may be label values.
+    pub client_names: Vec<String>,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            namespace: "centrifugo".to_owned(),
+            client_names: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// How compatible metric names begin.
+    pub(super) fn namespace(&self) -> &str {
+        &self.centripetal.metrics.namespace
+    }
+
+    pub(super) fn naming(&self) -> Naming {
+        let metrics = &self.centripetal.metrics;
+        Naming {
+            namespace: metrics.namespace.clone(),
+            client_names: metrics.client_names.clone(),
+            recovered_publications: self.prometheus.recovered_publications_histogram,
+        }
+    }
 }
 
 /// Limits and intervals of connections.

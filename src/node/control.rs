@@ -67,8 +67,7 @@ impl Shared {
         to: Option<&NodeId>,
         message: &Control,
     ) -> Result<(), engine::Error> {
-        let sent = &self.metrics.broker.sent;
-        sent.with_label_values(&["control", ""]).inc();
+        self.metrics.broker.sent.control.inc();
         self.engine.control.send(to, message).await
     }
 
@@ -88,8 +87,7 @@ impl Shared {
 
     /// Another node says something.
     pub(super) fn told(&self, from: NodeId, message: Control) {
-        let received = &self.metrics.broker.received;
-        received.with_label_values(&["control", ""]).inc();
+        self.metrics.broker.received.control.inc();
         match message {
             Control::Subscribe(target, command) => {
                 if command.channel.is_empty() {

@@ -2,47 +2,56 @@
 
 use std::sync::Arc;
 
-use super::Shared;
+use super::{Shared, sampler::Sampler};
 use crate::{
     engine::{Event, EventReceiver},
-    model::{Broadcast, ChannelEvent},
+    model::{Broadcast, Channel, ChannelEvent},
 };
 
 /// Moves the events of one pump until the node stops; what is queued then is still moved.
 pub(super) async fn pump(shared: Arc<Shared>, mut events: EventReceiver) {
+    let mut sampler = Sampler::default();
     while let Some(Some(event)) = shared.stop.run_until_cancelled(events.recv()).await {
-        handle(&shared, event);
+        handle(&shared, &mut sampler, event);
     }
     events.close();
     while let Some(event) = events.recv().await {
-        handle(&shared, event);
+        handle(&shared, &mut sampler, event);
     }
 }
 
-fn handle(shared: &Shared, event: Event) {
+fn handle(shared: &Shared, sampler: &mut Sampler, event: Event) {
     match event {
-        Event::Channel(channel, event) => fan_out(shared, &Arc::new(Broadcast { channel, event })),
+        Event::Channel(channel, event) => fan_out(shared, sampler, channel, event),
         Event::Control(from, message) => shared.told(from, *message),
     }
 }
 
-fn fan_out(shared: &Shared, broadcast: &Arc<Broadcast>) {
-    let kind = kind(&broadcast.event);
-    shared
-        .metrics
-        .broker
-        .received
-        .with_label_values(&[kind, ""])
-        .inc();
-    let timer = shared.metrics.broker.broadcast_duration.start_timer();
-    let fanout = shared.hub.broadcast(broadcast);
+fn fan_out(shared: &Shared, sampler: &mut Sampler, channel: Channel, event: ChannelEvent) {
+    let kind = kind(&event);
+    let metrics = &shared.metrics;
+    metrics.broker.received(&event);
+    let watch = match &event {
+        ChannelEvent::Publication(publication, _) => {
+            let under_way = metrics.broker.arrived(publication, Shared::now());
+            under_way.and_then(|under_way| sampler.watch(shared, &channel, under_way))
+        }
+        _ => None,
+    };
+    let broadcast = Arc::new(Broadcast {
+        channel,
+        event,
+        watch,
+    });
+    let timer = metrics.broker.broadcast_duration.start_timer();
+    let fanout = shared.hub.broadcast(&broadcast);
     if kind == "publication" {
         timer.observe_duration();
     } else {
         timer.stop_and_discard();
     }
     if fanout.slow > 0 {
-        shared.metrics.clients.slow.inc_by(fanout.slow as u64);
+        metrics.clients.slow.inc_by(fanout.slow as u64);
     }
     tracing::trace!(channel = %broadcast.channel, kind, queued = fanout.queued, slow = fanout.slow, "broadcast");
 }

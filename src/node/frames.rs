@@ -1,11 +1,14 @@
 //! Counters of frames by type (metrics.md 6), resolved once per transport so that a delivery pays an addition, not a lookup.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use parking_lot::RwLock;
-use prometheus::{Histogram, IntCounter};
+use prometheus::{Histogram, IntCounter, IntCounterVec};
 
-use super::metrics::Metrics;
+use super::metrics::{self, Metrics};
 use crate::protocol::{PushBody, ReplyBody, Request};
 
 /// Frame types of metrics.md 3, in the order of their indices.
@@ -32,19 +35,32 @@ const NAMES: [&str; 23] = [
     "sub_refresh",
     "send",
     "unknown",
-    "error",
+    "push_connect",
 ];
 
 /// Place of a publication push.
 pub(super) const PUBLICATION: usize = 3;
+/// Place of a subscribe.
+pub(super) const SUBSCRIBE: usize = 11;
+/// Place of the answer to a ping.
+pub(super) const PONG: usize = 1;
+/// Place of what is none of the others.
+const UNKNOWN: usize = 21;
 
-/// Counters of one transport.
+/// Counters of one transport. A series shows from its first use on.
 #[derive(Debug)]
 pub(super) struct Frames {
-    sent: Box<[IntCounter]>,
-    sent_size: Box<[IntCounter]>,
-    received: Box<[IntCounter]>,
-    durations: Box<[Histogram]>,
+    transport: &'static str,
+    sent: Kinds,
+    received: Kinds,
+    pongs: OnceLock<Histogram>,
+}
+
+/// Messages and bytes by frame type.
+#[derive(Debug)]
+struct Kinds {
+    families: (IntCounterVec, IntCounterVec),
+    series: [OnceLock<(IntCounter, IntCounter)>; NAMES.len()],
 }
 
 /// Counters by transport.
@@ -57,41 +73,60 @@ impl ByTransport {
         if let Some(frames) = self.0.read().get(transport) {
             return Arc::clone(frames);
         }
-        let resolve = |family: &prometheus::IntCounterVec| {
-            NAMES
-                .iter()
-                .map(|name| family.with_label_values(&[transport, name, ""]))
-                .collect()
-        };
         let frames = Arc::new(Frames {
-            sent: resolve(&metrics.wire.sent),
-            sent_size: resolve(&metrics.wire.sent_size),
-            received: resolve(&metrics.wire.received),
-            durations: NAMES
-                .iter()
-                .map(|name| metrics.wire.command_duration.with_label_values(&[name, ""]))
-                .collect(),
+            transport,
+            sent: Kinds::new(&metrics.wire.sent),
+            received: Kinds::new(&metrics.wire.received),
+            pongs: OnceLock::new(),
         });
         Arc::clone(self.0.write().entry(transport).or_insert(frames))
+    }
+}
+
+impl Kinds {
+    fn new(families: &(IntCounterVec, IntCounterVec)) -> Self {
+        Self {
+            families: families.clone(),
+            series: [const { OnceLock::new() }; NAMES.len()],
+        }
+    }
+
+    fn count(&self, transport: &str, kind: usize, frames: u64, bytes: usize) {
+        let (messages, size) = self.series[kind].get_or_init(|| {
+            let labels = [transport, NAMES[kind], ""];
+            let (messages, size) = &self.families;
+            (
+                messages.with_label_values(&labels),
+                size.with_label_values(&labels),
+            )
+        });
+        messages.inc_by(frames);
+        size.inc_by(bytes as u64);
     }
 }
 
 impl Frames {
     /// Counts frames of one type that are about to be written.
     pub(super) fn sent(&self, kind: usize, frames: u64, bytes: usize) {
-        self.sent[kind].inc_by(frames);
-        self.sent_size[kind].inc_by(bytes as u64);
-    }
-
-    /// Observes how long a command took.
-    pub(super) fn answered(&self, kind: usize, seconds: f64) {
-        self.durations[kind].observe(seconds);
+        self.sent.count(self.transport, kind, frames, bytes);
     }
 
     /// Counts a command.
-    pub(super) fn received(&self, kind: usize) {
-        self.received[kind].inc();
+    pub(super) fn received(&self, kind: usize, bytes: usize) {
+        self.received.count(self.transport, kind, 1, bytes);
     }
+
+    /// A pong came so long after its ping.
+    pub(super) fn pong(&self, metrics: &Metrics, seconds: f64) {
+        self.pongs
+            .get_or_init(|| metrics.wire.pongs.with_label_values(&[self.transport]))
+            .observe(seconds);
+    }
+}
+
+/// Place of a frame type among the durations of commands.
+pub(super) fn method(kind: usize) -> Option<usize> {
+    metrics::method(NAMES[kind])
 }
 
 /// Name of a frame type.
@@ -103,7 +138,6 @@ pub(super) const fn name(kind: usize) -> &'static str {
 pub(super) const fn of_reply(body: &ReplyBody) -> usize {
     match body {
         ReplyBody::Ping => 0,
-        ReplyBody::Pong => 1,
         ReplyBody::Push(push) => match push.body {
             PushBody::Subscribe(_) => 2,
             PushBody::Publication(_) => PUBLICATION,
@@ -124,17 +158,16 @@ pub(super) const fn of_reply(body: &ReplyBody) -> usize {
         ReplyBody::History(_) => 17,
         ReplyBody::Refresh(_) => 18,
         ReplyBody::SubRefresh(_) => 19,
-        ReplyBody::Error(_) => 22,
+        ReplyBody::Error(_) | ReplyBody::Pong => UNKNOWN,
     }
 }
 
 /// Type of a command.
 pub(super) const fn of_request(request: &Request) -> usize {
     match request {
-        Request::Ping => 0,
-        Request::Pong => 1,
+        Request::Pong => PONG,
         Request::Connect(_) => 10,
-        Request::Subscribe(_) => 11,
+        Request::Subscribe(_) => SUBSCRIBE,
         Request::Publish(_) => 12,
         Request::Unsubscribe(_) => 13,
         Request::Rpc(_) => 14,
@@ -144,6 +177,6 @@ pub(super) const fn of_request(request: &Request) -> usize {
         Request::Refresh(_) => 18,
         Request::SubRefresh(_) => 19,
         Request::Send(_) => 20,
-        Request::UnknownMethod | Request::Nothing => 21,
+        Request::Ping | Request::UnknownMethod | Request::Nothing => UNKNOWN,
     }
 }

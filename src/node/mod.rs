@@ -14,6 +14,7 @@ mod metrics;
 mod pattern;
 mod registry;
 mod report;
+mod sampler;
 mod shared;
 mod snapshot;
 mod survey;
@@ -33,7 +34,9 @@ use crate::{
     },
 };
 
-pub use config::{ChannelConfig, ClientConfig, Config, NodeConfig};
+pub use config::{
+    ChannelConfig, ClientConfig, Config, MetricsConfig, NodeConfig, OwnConfig, PrometheusConfig,
+};
 pub use engine::{History, HistoryQuery, PresenceStats, PublishResult};
 pub use link::{Close, Inbound, Link, LinkTraits};
 pub use pattern::Error as PatternError;

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     model::Disconnect,
-    protocol::{Command, ConnectRequest, Reply, ReplyBody, SubscribeResult},
+    protocol::{
+        Command, ConnectRequest, ConnectResult, PushBody, Reply, ReplyBody, SubscribeResult,
+    },
     session::Session,
 };
 
@@ -48,42 +50,65 @@ pub(super) struct Report {
     frames: Arc<Frames>,
     /// Commands without reply yet: id, frame type, arrival.
     commands: Vec<(u32, usize, Instant)>,
-    client_name: &'static str,
+    /// A ping waits for its pong since then.
+    pinged: Option<Instant>,
+    client_name: Arc<str>,
     client_version: &'static str,
     accepted: bool,
+    /// Subscriptions that are in the gauge.
+    subscriptions: usize,
 }
 
 impl Report {
     pub(super) fn new(shared: Arc<Shared>, transport: &'static str) -> Self {
         let frames = shared.frames.of(transport, &shared.metrics);
-        let (client_name, client_version) = ("unnamed", "unversioned");
+        let client_name = shared.metrics.clients.names.label("");
         Self {
             shared,
             transport,
             frames,
             commands: Vec::new(),
+            pinged: None,
             client_name,
-            client_version,
+            client_version: "unversioned",
             accepted: false,
+            subscriptions: 0,
         }
     }
 
-    /// A command was decoded.
-    pub(super) fn received(&mut self, command: &Command) {
+    /// A command was decoded, out of so many bytes. One that gets no answer is given back with its arrival; whoever handles
+    /// it tells how long that took.
+    pub(super) fn received(&mut self, command: &Command, bytes: usize) -> Option<(usize, Instant)> {
         let kind = frames::of_request(&command.request);
-        self.frames.received(kind);
+        self.frames.received(kind, bytes);
+        let now = Instant::now();
         if command.id > 0 {
-            self.commands.push((command.id, kind, Instant::now()));
+            self.commands.push((command.id, kind, now));
+            return None;
+        }
+        if kind != frames::PONG {
+            return Some((kind, now));
+        }
+        if let Some(pinged) = self.pinged.take() {
+            let seconds = now.duration_since(pinged).as_secs_f64();
+            self.frames.pong(&self.shared.metrics, seconds);
+        }
+        None
+    }
+
+    /// A command was handled in so much time.
+    pub(super) fn took(&self, kind: usize, duration: Duration) {
+        if let Some(method) = frames::method(kind) {
+            self.shared
+                .metrics
+                .wire
+                .took(method, duration.as_secs_f64());
         }
     }
 
-    /// The connect command names the SDK. Names are the client's choice, so labels tell only whether there is one.
+    /// The connect command names the SDK. Names are the client's choice, so labels show those that are configured.
     pub(super) fn named(&mut self, connect: &ConnectRequest) {
-        self.client_name = if connect.name.is_empty() {
-            "unnamed"
-        } else {
-            "unregistered"
-        };
+        self.client_name = self.shared.metrics.clients.names.label(&connect.name);
         self.client_version = if connect.version.is_empty() {
             "unversioned"
         } else {
@@ -99,42 +124,59 @@ impl Report {
         {
             let (_, command, arrived) = self.commands.swap_remove(at);
             kind = command;
-            self.frames.answered(kind, arrived.elapsed().as_secs_f64());
+            self.took(kind, arrived.elapsed());
         }
         self.frames.sent(kind, 1, bytes);
         match &reply.body {
-            ReplyBody::Error(error) => self.refused(kind, error, session),
-            ReplyBody::Connect(result) => {
-                self.accepted = true;
-                let labels = [self.transport, "", self.client_name, self.client_version];
-                self.shared
-                    .metrics
-                    .clients
-                    .accepted
-                    .with_label_values(&labels)
-                    .inc();
-                self.shared
-                    .metrics
-                    .clients
-                    .inflight
-                    .with_label_values(&labels)
-                    .inc();
-                result.subs.values().for_each(|sub| self.recovery(sub));
-                tracing::debug!(user = %session.user(), "client authenticated");
-            }
-            ReplyBody::Subscribe(result) => self.recovery(result),
-            ReplyBody::Push(push) => {
-                if let crate::protocol::PushBody::Unsubscribe(why) = &push.body {
-                    self.shared
-                        .metrics
-                        .clients
-                        .unsubscribes
-                        .with_label_values(&[&why.code.to_string(), ""])
-                        .inc();
+            ReplyBody::Error(error) => {
+                self.refused(kind, error, session);
+                if kind == frames::SUBSCRIBE {
+                    self.subscribed(0, session);
                 }
             }
+            ReplyBody::Connect(result) => self.connected(result, session),
+            ReplyBody::Subscribe(result) => {
+                self.recovery(result);
+                self.subscribed(1, session);
+            }
+            ReplyBody::Unsubscribe => self.subscribed(0, session),
+            ReplyBody::Ping => self.pinged = Some(Instant::now()),
+            ReplyBody::Push(push) => match &push.body {
+                PushBody::Subscribe(_) => self.subscribed(1, session),
+                PushBody::Unsubscribe(why) => {
+                    self.shared.metrics.clients.unsubscribed(why.code);
+                    self.subscribed(0, session);
+                }
+                _ => {}
+            },
             _ => {}
         }
+    }
+
+    fn connected(&mut self, result: &ConnectResult, session: &Session) {
+        self.accepted = true;
+        let labels = [self.transport, "", &self.client_name, self.client_version];
+        let clients = &self.shared.metrics.clients;
+        clients.accepted.with_label_values(&labels).inc();
+        clients.inflight.with_label_values(&labels).inc();
+        result.subs.values().for_each(|sub| self.recovery(sub));
+        self.subscribed(result.subs.len(), session);
+        tracing::debug!(user = %session.user(), "client authenticated");
+    }
+
+    /// So many subscriptions are new; how many there are is asked of the session, since not every end has a reply.
+    fn subscribed(&mut self, new: usize, session: &Session) {
+        let (accepted, inflight) = &self.shared.metrics.clients.subscriptions;
+        let labels = [&*self.client_name, ""];
+        if new > 0 {
+            accepted.with_label_values(&labels).inc_by(new as u64);
+        }
+        let now = session.subscriptions();
+        let int = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        inflight
+            .with_label_values(&labels)
+            .add(int(now) - int(self.subscriptions));
+        self.subscriptions = now;
     }
 
     /// Counts a recovery that was asked for, by whichever way the subscription was made.
@@ -142,15 +184,8 @@ impl Report {
         if !result.was_recovering {
             return;
         }
-        let yes = |flag: bool| if flag { "yes" } else { "no" };
-        let missed = yes(!result.publications.is_empty());
-        let labels = [yes(result.recovered), "", missed];
-        self.shared
-            .metrics
-            .clients
-            .recover
-            .with_label_values(&labels)
-            .inc();
+        let clients = &self.shared.metrics.clients;
+        clients.recovery(result.recovered, result.publications.len());
     }
 
     fn refused(&self, kind: usize, error: &crate::model::ClientError, session: &Session) {
@@ -177,25 +212,21 @@ impl Report {
     /// The connection ends.
     pub(super) fn closed(&self, why: &Disconnect, session: &Session) {
         let metrics = &self.shared.metrics;
-        let code = why.code.to_string();
-        metrics
-            .clients
-            .closes
-            .with_label_values(&[self.transport, &code])
-            .inc();
+        metrics.clients.closed(self.transport, why);
         if self.accepted {
-            let labels = [self.transport, "", self.client_name, self.client_version];
+            let labels = [self.transport, "", &self.client_name, self.client_version];
             metrics.clients.inflight.with_label_values(&labels).dec();
             metrics.action("remove_client");
+        }
+        if self.subscriptions > 0 {
+            let (_, inflight) = &metrics.clients.subscriptions;
+            inflight
+                .with_label_values(&[&*self.client_name, ""])
+                .sub(i64::try_from(self.subscriptions).unwrap_or(i64::MAX));
         }
         if *why == Disconnect::CONNECTION_CLOSED {
             return;
         }
-        metrics
-            .clients
-            .disconnects
-            .with_label_values(&[&code])
-            .inc();
         let (client, user) = (session.client(), session.user());
         if *why != Disconnect::SHUTDOWN && self.shared.quiet.allows("disconnect", why.code) {
             tracing::info!(%client, %user, code = why.code, reason = %why.reason, "closing client connection");

@@ -17,7 +17,7 @@ use super::{
     events::kind,
     frames::ByTransport,
     interest::Interest,
-    metrics::{Metrics, Numbers},
+    metrics::{Metrics, Numbers, Waiting},
     pattern::Pattern,
     registry::{self, Nodes},
     report::Quiet,
@@ -25,9 +25,7 @@ use super::{
     survey::Surveys,
 };
 use crate::{
-    engine::{
-        Engine, History, HistoryQuery, PresenceStats, PublishOptions, PublishResult, Suppressed,
-    },
+    engine::{Engine, History, HistoryQuery, PresenceStats, PublishOptions, PublishResult},
     hooks::Hooks,
     hub::{self, Hub, Mailbox},
     model::{
@@ -104,7 +102,7 @@ impl Shared {
             ..
         } = parts;
         Ok(Self {
-            metrics: Metrics::new(&registry, env!("CARGO_PKG_VERSION"))?,
+            metrics: Metrics::new(&registry, &config.naming(), env!("CARGO_PKG_VERSION"))?,
             frames: ByTransport::default(),
             quiet: Quiet::default(),
             registry,
@@ -214,11 +212,7 @@ impl Shared {
         how: PublishOptions,
     ) -> Result<PublishResult, Error> {
         publication.time = Self::now().unix_ms;
-        self.metrics
-            .broker
-            .sent
-            .with_label_values(&["publication", ""])
-            .inc();
+        self.metrics.broker.sent.publication();
         let result = self
             .engine
             .broker
@@ -228,15 +222,7 @@ impl Shared {
                 tracing::error!(%error, %channel, "error publishing data to channel");
             })?;
         if let Some(why) = result.suppressed {
-            let reason = match why {
-                Suppressed::Idempotency => "idempotency",
-                Suppressed::Version => "version",
-            };
-            self.metrics
-                .broker
-                .suppressed
-                .with_label_values(&[reason, ""])
-                .inc();
+            self.metrics.broker.suppressed(why);
         }
         Ok(result)
     }
@@ -244,11 +230,7 @@ impl Shared {
     /// Spreads a join or a leave.
     pub(super) async fn announce(&self, channel: &Channel, event: ChannelEvent) {
         let kind = kind(&event);
-        self.metrics
-            .broker
-            .sent
-            .with_label_values(&[kind, ""])
-            .inc();
+        self.metrics.broker.sent.of(&event);
         if let Err(error) = self.engine.broker.announce(channel, event).await {
             tracing::error!(%error, %channel, kind, "error announcing in channel");
         }
@@ -317,6 +299,17 @@ impl Shared {
             channels: self.hub.channels(),
             nodes: self.nodes.others() + 1,
         }
+    }
+
+    /// What waits for clients. Looked at now and then, so that no delivery pays for it.
+    pub(super) fn waiting(&self) -> Waiting {
+        let mut waiting = Waiting::default();
+        for mailbox in self.mailboxes.lock().open.values() {
+            let bytes = mailbox.bytes();
+            waiting.all += bytes;
+            waiting.most = waiting.most.max(bytes);
+        }
+        waiting
     }
 
     /// What this node tells of itself, without metrics.

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
-use prometheus::proto::{Metric, MetricFamily, MetricType};
 use tokio::{
     sync::Notify,
     time::{Instant, MissedTickBehavior, interval},
 };
 
 use super::Shared;
+use crate::exposition::items::{Increases, Item};
 
 /// Gauges are never older than this.
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ impl Snapshot {
 /// Refreshes the gauges and takes snapshots until the node stops.
 pub(super) async fn run(shared: Arc<Shared>) {
     let every = shared.config.node.info_metrics_aggregate_interval;
-    let mut counters = BTreeMap::new();
+    let mut increases = Increases::default();
     let mut due = Instant::now();
     let mut ticks = interval(GAUGES_EVERY.min(every.max(Duration::from_millis(100))));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -89,51 +89,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
         {
             return;
         }
-        shared.metrics.set(shared.numbers());
+        shared.metrics.set(shared.numbers(), shared.waiting());
         if due <= Instant::now() {
             due += every;
-            let items = take(&shared.registry.gather(), &mut counters);
+            let items = increases.items(&shared.registry.gather(), shared.config.namespace());
+            let value = |item: Item| (item.path(), item.value.number());
+            let items = items.into_iter().map(value).collect();
             shared.snapshot.set((every.as_secs_f64(), items));
         }
     }
-}
-
-/// Values by name: counters as their increase since the last snapshot, gauges as they are, histograms left out.
-fn take(families: &[MetricFamily], counters: &mut BTreeMap<String, f64>) -> BTreeMap<String, f64> {
-    let mut items = BTreeMap::new();
-    for family in families {
-        for metric in family.get_metric() {
-            let name = item_name(family.name(), metric);
-            match family.get_field_type() {
-                MetricType::COUNTER => {
-                    let total = metric.get_counter().get_value();
-                    let before = counters.insert(name.clone(), total).unwrap_or(0.0);
-                    items.insert(name, total - before);
-                }
-                MetricType::GAUGE => {
-                    items.insert(name, metric.get_gauge().get_value());
-                }
-                MetricType::SUMMARY | MetricType::UNTYPED | MetricType::HISTOGRAM => {}
-            }
-        }
-    }
-    items
-}
-
-/// `centrifugo.node.num_clients`: the name cut at its first two underscores, then labels that are not empty.
-fn item_name(family: &str, metric: &Metric) -> String {
-    let mut name = family.replacen('_', ".", 2);
-    let mut labels: Vec<_> = metric
-        .get_label()
-        .iter()
-        .filter(|label| !label.value().is_empty())
-        .collect();
-    labels.sort_by_key(|label| label.name().to_owned());
-    for label in labels {
-        name.push('.');
-        name.push_str(label.name());
-        name.push('.');
-        name.push_str(label.value());
-    }
-    name
 }

@@ -93,6 +93,11 @@ impl Commands {
             command
         }))
     }
+
+    /// Bytes of the frame that were taken, with what stands between commands.
+    pub(crate) fn taken(&self) -> usize {
+        self.messages.at.unwrap_or(self.messages.frame.len())
+    }
 }
 
 /// One message, to be read by what `schema` knows of it.

@@ -154,7 +154,7 @@ impl Backend {
             return Err(Failure::Connect);
         };
         let outcome = async {
-            let _turn = self.gate.enter(&series.waiting).await?;
+            let _turn = self.gate.enter(&series.waiting, &series.waits).await?;
             let _running = InFlight::new(&series.inflight);
             let started = Instant::now();
             let outcome = timeout(self.timeout, call).await;

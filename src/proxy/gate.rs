@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use prometheus::IntGauge;
+use prometheus::{Histogram, IntGauge};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::{Failure, config::LimitsConfig};
@@ -53,7 +53,11 @@ impl Gate {
     }
 
     /// Waits for a turn. Dropping the permit gives it back.
-    pub(super) async fn enter(&self, shown: &IntGauge) -> Result<OwnedSemaphorePermit, Failure> {
+    pub(super) async fn enter(
+        &self,
+        shown: &IntGauge,
+        waits: &Histogram,
+    ) -> Result<OwnedSemaphorePermit, Failure> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
@@ -63,7 +67,10 @@ impl Gate {
         if before >= self.max_waiting {
             return Err(Failure::Busy);
         }
-        match timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await {
+        let began = Instant::now();
+        let turn = timeout(self.patience, Arc::clone(&self.permits).acquire_owned()).await;
+        waits.observe(began.elapsed().as_secs_f64());
+        match turn {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) | Err(_) => Err(Failure::Busy),
         }
@@ -83,31 +90,42 @@ mod tests {
         })
     }
 
+    fn waits() -> Histogram {
+        Histogram::with_opts(prometheus::HistogramOpts::new("t", "t")).unwrap()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn one_runs_one_waits_and_the_third_is_refused() {
-        let (gate, shown) = (gate(1, 1), IntGauge::new("w", "w").unwrap());
-        let first = gate.enter(&shown).await.unwrap();
-        let mut second = tokio_test::task::spawn(gate.enter(&shown));
+        let (gate, shown, waits) = (gate(1, 1), IntGauge::new("w", "w").unwrap(), waits());
+        let first = gate.enter(&shown, &waits).await.unwrap();
+        let mut second = tokio_test::task::spawn(gate.enter(&shown, &waits));
         assert!(second.poll().is_pending());
         assert_eq!(shown.get(), 1);
-        assert!(matches!(gate.enter(&shown).await, Err(Failure::Busy)));
+        assert!(matches!(
+            gate.enter(&shown, &waits).await,
+            Err(Failure::Busy)
+        ));
         drop(first);
         let permit = second.await.unwrap();
         assert_eq!(shown.get(), 0);
+        assert_eq!(waits.get_sample_count(), 1);
         drop(permit);
-        assert!(gate.enter(&shown).await.is_ok());
+        assert!(gate.enter(&shown, &waits).await.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
     async fn patience_has_an_end_and_who_leaves_frees_its_place() {
-        let (gate, shown) = (gate(1, 1), IntGauge::new("w", "w").unwrap());
-        let _first = gate.enter(&shown).await.unwrap();
-        assert!(matches!(gate.enter(&shown).await, Err(Failure::Busy)));
-        let mut gone = tokio_test::task::spawn(gate.enter(&shown));
+        let (gate, shown, waits) = (gate(1, 1), IntGauge::new("w", "w").unwrap(), waits());
+        let _first = gate.enter(&shown, &waits).await.unwrap();
+        assert!(matches!(
+            gate.enter(&shown, &waits).await,
+            Err(Failure::Busy)
+        ));
+        let mut gone = tokio_test::task::spawn(gate.enter(&shown, &waits));
         assert!(gone.poll().is_pending());
         drop(gone);
         assert_eq!(shown.get(), 0);
-        let mut next = tokio_test::task::spawn(gate.enter(&shown));
+        let mut next = tokio_test::task::spawn(gate.enter(&shown, &waits));
         assert!(next.poll().is_pending(), "the place is free again");
     }
 }

@@ -20,6 +20,7 @@ pub(super) struct Metrics {
     errors: IntCounterVec,
     inflight: IntGaugeVec,
     waiting: IntGaugeVec,
+    waits: HistogramVec,
     failures: IntCounterVec,
 }
 
@@ -31,6 +32,8 @@ pub(super) struct Series {
     errors: IntCounter,
     pub(super) inflight: IntGauge,
     pub(super) waiting: IntGauge,
+    /// How long those waited who did not find a free place.
+    pub(super) waits: Histogram,
     failures: [IntCounter; Failure::REASONS.len()],
 }
 
@@ -71,6 +74,10 @@ impl Metrics {
             ),
             &LABELS,
         )?;
+        let help = "Time that questions waited for their turn, those that had to.";
+        let waits = HistogramOpts::new("centripetal_proxy_wait_duration_seconds", help);
+        let waits = HistogramVec::new(waits, &LABELS)?;
+        registry.register(Box::new(waits.clone()))?;
         let failures = IntCounterVec::new(
             own(
                 "proxy_failures_total",
@@ -90,6 +97,7 @@ impl Metrics {
             errors,
             inflight,
             waiting,
+            waits,
             failures,
         })
     }
@@ -103,6 +111,7 @@ impl Metrics {
             errors: self.errors.with_label_values(&labels),
             inflight: self.inflight.with_label_values(&labels),
             waiting: self.waiting.with_label_values(&labels),
+            waits: self.waits.with_label_values(&labels),
             failures: Failure::REASONS.map(|reason| {
                 self.failures
                     .with_label_values(&[protocol, kind, name, reason])

@@ -25,26 +25,6 @@ pub struct Endpoint {
     pub handler_prefix: String,
 }
 
-/// Metrics in the text format of Prometheus, to any method (metrics.md 1).
-pub fn metrics(registry: prometheus::Registry) -> Router {
-    let scrape = || async move {
-        let families = registry.gather();
-        match prometheus::TextEncoder::new().encode_to_string(&families) {
-            Ok(text) => answer_with(
-                "text/plain; version=0.0.4; charset=utf-8; escaping=underscores",
-                text,
-            ),
-            Err(error) => {
-                tracing::error!(%error, "metrics cannot be written");
-                let mut failure = Response::new(Body::empty());
-                *failure.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                failure
-            }
-        }
-    };
-    Router::new().fallback(scrape)
-}
-
 /// Says whether this node takes new connections: 200 while it does, 503 from the first step of the drain.
 pub fn readiness(stopping: CancellationToken) -> Router {
     let answer = move || async move {

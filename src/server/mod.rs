@@ -26,16 +26,19 @@ pub mod limits;
 mod listener;
 mod process;
 mod proxy_protocol;
+mod runtime;
+mod scrape;
 mod signals;
 pub mod storage;
 pub mod tls;
 
 pub use drain::{Config as ShutdownConfig, Outcome, Steps};
-pub use endpoints::{Endpoint, health, init, metrics, readiness};
+pub use endpoints::{Endpoint, health, init, readiness};
 pub use entrance::{Entrance, Metrics as EntranceMetrics};
 pub use gateway::{Builder, Gateway, Reload};
 pub use listener::BindError;
 pub use process::run;
+pub use scrape::router as metrics;
 pub use signals::{Stop, watch};
 
 /// How often the memory of finished tasks is given back.

@@ -39,9 +39,13 @@ fn reloader(reload: Reload, config: Config, sources: Sources) -> impl Fn() + Sen
         tracing::info!("reloading configuration");
         let next = match config::load(&sources) {
             Ok(loaded) => loaded.config,
-            Err(error) => return tracing::error!(%error, "error reading config"),
+            Err(error) => {
+                reload.unreadable();
+                return tracing::error!(%error, "error reading config");
+            }
         };
         if let Err(error) = next.validate().and_then(|()| next.refuse_missing()) {
+            reload.unreadable();
             return tracing::error!(%error, "error validating config");
         }
         if let Err(error) = reload.apply(&next) {

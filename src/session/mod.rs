@@ -167,6 +167,11 @@ impl Session {
         }
     }
 
+    /// Number of subscriptions, those that are being made included.
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.table.len()
+    }
+
     /// Connection id.
     pub(crate) fn client(&self) -> &ClientId {
         &self.birth.client

@@ -43,6 +43,8 @@ mod http2;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod metrics;
+#[cfg(test)]
 mod nginx;
 #[cfg(test)]
 mod presence;

@@ -25,9 +25,9 @@ table! {
 
 table! {
     METRICS:
-    C namespace         text("centrifugo") "How compatible metric names begin." [missing];
+    C namespace         text("centrifugo") "How compatible metric names begin.";
     C channel_namespace bool(false)        "Fill the label `channel_namespace`." [missing];
-    C client_names      texts(&[])         "Client names that may appear as label values." [missing];
+    C client_names      texts(&[])         "Client names that may appear as label values.";
 }
 
 table! {

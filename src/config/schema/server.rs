@@ -80,7 +80,7 @@ table! {
     A enabled                          bool(false)      "Serve metrics for Prometheus." [flag];
     B handler_prefix                   text("/metrics") "Path of the endpoint.";
     C instrument_http_handlers         bool(false)      "Count HTTP requests by handler.";
-    C recovered_publications_histogram bool(false)      "Add a histogram of recovered publications." [missing];
+    C recovered_publications_histogram bool(false)      "Add a histogram of recovered publications.";
     C native_histograms                bool(false)      "Native histograms in place of summaries." [missing];
 }
 
@@ -118,7 +118,7 @@ table! {
 
 table! {
     GRAPHITE:
-    C enabled  bool(false)        "Push metrics." [missing];
+    C enabled  bool(false)        "Push metrics.";
     C host     text("localhost")  "Host of the server.";
     C port     port(2003)         "Port of the server.";
     C prefix   text("centrifugo") "How metric names begin; may hold dots.";

@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use prometheus::{IntCounterVec, Opts, Registry};
+use prometheus::{
+    IntCounterVec, IntGaugeVec, Opts, Registry,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
 
-use crate::engine::sequencer;
+use crate::engine::{EventSender, sequencer};
 
 /// Counters of PUB/SUB.
 #[derive(Clone, Debug)]
@@ -15,29 +19,27 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Registers the counters under `namespace`.
-    pub(super) fn new(registry: &Registry, namespace: &str) -> Result<Self, prometheus::Error> {
-        let family = |name: &str, help: &str, labels: &[&str]| {
-            let options = Opts::new(name, help)
-                .namespace(namespace)
-                .subsystem("broker");
-            let family = IntCounterVec::new(options, labels)?;
-            registry.register(Box::new(family.clone()))?;
-            Ok::<_, prometheus::Error>(family)
+    /// Registers the counters under `namespace`, and what waits in the queues of the events.
+    pub(super) fn new(
+        registry: &Registry,
+        namespace: &str,
+        events: &EventSender,
+    ) -> Result<Self, prometheus::Error> {
+        let options = |name: &str, help: &str| {
+            let options = Opts::new(name, help).namespace(namespace);
+            options.subsystem("broker")
         };
-        let errors = family(
-            "redis_pub_sub_errors",
-            "Troubles of connections for PUB/SUB, by kind.",
-            &["broker_name", "error"],
-        )?;
-        let dropped = family(
-            "redis_pub_sub_dropped_messages",
-            "Messages of PUB/SUB that were dropped, which never happens here.",
-            &["broker_name", "channel_type"],
-        )?;
-        for kind in ["control", "client"] {
-            dropped.with_label_values(&["", kind]);
-        }
+        let help = "Troubles of connections for PUB/SUB, by kind.";
+        let options_of_errors = options("redis_pub_sub_errors", help);
+        let errors = IntCounterVec::new(options_of_errors, &["broker_name", "error"])?;
+        registry.register(Box::new(errors.clone()))?;
+        let help = "Messages that were received and wait for their turn.";
+        let labels = ["broker_name", "channel_type", "pub_sub_processor"];
+        let queues = options("redis_pub_sub_buffered_messages", help);
+        registry.register(Box::new(Buffered {
+            queues: IntGaugeVec::new(queues, &labels)?,
+            events: events.clone(),
+        }))?;
         let sequencer = Arc::new(sequencer::Metrics::new(registry)?);
         Ok(Self { errors, sequencer })
     }
@@ -45,5 +47,28 @@ impl Metrics {
     /// Something went wrong on a connection for PUB/SUB.
     pub(super) fn error(&self, what: &str) {
         self.errors.with_label_values(&["", what]).inc();
+    }
+}
+
+/// Lengths of the queues between Redis and the node, looked at when somebody asks. Messages of nodes and of channels share
+/// them; all count as those of channels.
+#[derive(Debug)]
+struct Buffered {
+    queues: IntGaugeVec,
+    events: EventSender,
+}
+
+impl Collector for Buffered {
+    fn desc(&self) -> Vec<&Desc> {
+        self.queues.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        for (pump, waiting) in self.events.waiting().enumerate() {
+            self.queues
+                .with_label_values(&["", "client", &pump.to_string()])
+                .set(i64::try_from(waiting).unwrap_or(i64::MAX));
+        }
+        self.queues.collect()
     }
 }

@@ -167,7 +167,7 @@ impl Redis {
 
     async fn open(options: Options, node: Node, role: Role) -> Result<Self, Failure> {
         let metrics = match role {
-            Role::Everything => Some(Metrics::new(&node.registry, &node.namespace)?),
+            Role::Everything => Some(Metrics::new(&node.registry, &node.namespace, &node.events)?),
             Role::Presence => None,
         };
         let mut redis = Self {

@@ -92,7 +92,11 @@ impl Connection {
         let event = ChannelEvent::Publication(publication, Epoch::default());
         let delivery = Delivery {
             key,
-            broadcast: Arc::new(Broadcast { channel, event }),
+            broadcast: Arc::new(Broadcast {
+                channel,
+                event,
+                watch: None,
+            }),
             frame: frame::encode(self.session.form(), &reply).ok(),
         };
         self.session.delivery(now, delivery, &mut self.effects);

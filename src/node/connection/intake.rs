@@ -66,7 +66,10 @@ impl Connection {
         for mail in inbox.drain(..) {
             self.outgoing.taken += mail.cost();
             match mail {
-                Mail::Delivery(delivery) => self.session.delivery(now, delivery, &mut self.effects),
+                Mail::Delivery(delivery) => {
+                    self.outgoing.watch(&delivery.broadcast);
+                    self.session.delivery(now, delivery, &mut self.effects);
+                }
                 Mail::Subscribe(command) => self
                     .session
                     .subscribe_server_side(*command, &mut self.effects),
@@ -104,22 +107,27 @@ impl Connection {
             return false;
         };
         let undecided = self.decoder.version().is_none();
+        let before = commands.taken();
         let Some(next) = commands.next(&mut self.decoder) else {
             self.rest = None;
             return false;
         };
+        let bytes = commands.taken() - before;
         if undecided && let Some(version) = self.decoder.version() {
             self.session.decided(version);
             link.decided(version);
         }
         match next {
             Ok(command) => {
-                self.report.received(&command);
+                let unanswered = self.report.received(&command, bytes);
                 if let Request::Connect(connect) = &command.request {
                     self.report.named(connect);
                 }
                 self.session
                     .command(Shared::now(), command, &mut self.effects);
+                if let Some((kind, began)) = unanswered {
+                    self.report.took(kind, began.elapsed());
+                }
             }
             Err(_malformed) => self.malformed(),
         }

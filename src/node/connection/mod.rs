@@ -278,6 +278,7 @@ impl Connection {
         let (publications, bytes) = (self.outgoing.publications, self.outgoing.publication_bytes);
         self.report.published(publications, bytes);
         if self.outgoing.is_empty() {
+            self.outgoing.unwatch();
             self.settle_mailbox();
             return true;
         }

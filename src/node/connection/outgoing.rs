@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::model::{Broadcast, Watch};
+
 /// The batch that is being put together.
 pub(super) struct Outgoing {
     pub(super) batch: Vec<Bytes>,
@@ -12,6 +14,8 @@ pub(super) struct Outgoing {
     pub(super) taken: usize,
     /// The link has bytes of its own to write.
     pub(super) flush: bool,
+    /// Events in the batch whose arrival is measured.
+    watched: Vec<Watch>,
 }
 
 impl Outgoing {
@@ -23,6 +27,7 @@ impl Outgoing {
             publication_bytes: 0,
             taken: 0,
             flush: false,
+            watched: Vec::new(),
         }
     }
 
@@ -37,6 +42,11 @@ impl Outgoing {
         self.push(frame);
     }
 
+    /// Holds an event until the batch is written, if somebody wants to know.
+    pub(super) fn watch(&mut self, broadcast: &Broadcast) {
+        self.watched.extend(broadcast.watch.clone());
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.batch.is_empty() && !self.flush
     }
@@ -47,11 +57,19 @@ impl Outgoing {
         if self.batch.capacity() > super::KEPT {
             self.batch = Vec::new();
         }
+        self.unwatch();
         (
             self.bytes,
             self.publications,
             self.publication_bytes,
             self.flush,
         ) = (0, 0, 0, false);
+    }
+    /// Whatever was measured is not waited for by this connection any more.
+    pub(super) fn unwatch(&mut self) {
+        self.watched.clear();
+        if self.watched.capacity() > super::KEPT {
+            self.watched = Vec::new();
+        }
     }
 }

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    ChannelConfig, ClientConfig, Close, Inbound, Link, LinkTraits, Node, NodeConfig, Parts,
-    Publish, shared::Shared,
+    ChannelConfig, ClientConfig, Close, Inbound, Link, LinkTraits, Node, NodeConfig, OwnConfig,
+    Parts, PrometheusConfig, Publish, shared::Shared,
 };
 use crate::{
     engine::{self, Engine, HistoryQuery, memory::Memory},
@@ -251,6 +251,8 @@ fn config() -> super::Config {
             name: "n".to_owned(),
             info_metrics_aggregate_interval: Duration::from_secs(60),
         },
+        prometheus: PrometheusConfig::default(),
+        centripetal: OwnConfig::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use prometheus::Registry;
 
-use super::{super::Error, NAMESPACE};
+use super::super::Error;
 use crate::{
     config::Config,
     engine::{
@@ -20,6 +20,8 @@ pub(super) struct Asking {
     pub(super) id: NodeId,
     pub(super) events: EventSender,
     pub(super) registry: Registry,
+    /// How compatible metric names begin.
+    pub(super) namespace: String,
 }
 
 impl Asking {
@@ -28,7 +30,7 @@ impl Asking {
             id: self.id.clone(),
             events: self.events.clone(),
             registry: self.registry.clone(),
-            namespace: NAMESPACE.to_owned(),
+            namespace: self.namespace.clone(),
         }
     }
 

@@ -6,7 +6,7 @@ use axum::{Router, http::request::Parts, middleware::from_fn_with_state};
 use tonic::service::interceptor::InterceptedService;
 use tower::Layer as _;
 
-use super::{Built, NAMESPACE, OwnConfig, builder::Front};
+use super::{Built, OwnConfig, builder::Front};
 use crate::{
     api::{self, HttpConfig, admin::AdminConfig},
     auth::{
@@ -20,6 +20,7 @@ use crate::{
         endpoints::{self, Endpoint},
         http::Paths,
         limits::Limited,
+        scrape,
         tls::Place,
     },
     transport::{
@@ -134,7 +135,7 @@ impl Built {
             origins: self.origins.clone(),
             peers: self.peers.clone(),
             tasks: self.tasks.clone(),
-            metrics: transport::Metrics::new(&self.registry, NAMESPACE)?,
+            metrics: transport::Metrics::new(&self.registry, &self.namespace)?,
         });
         let layer = CredentialsLayer::new(
             self.auth.clone(),
@@ -195,7 +196,7 @@ impl Built {
     ) -> Result<(), Error> {
         let prometheus: Endpoint = config.section("prometheus")?;
         if prometheus.enabled {
-            let router = endpoints::metrics(self.registry.clone());
+            let router = scrape::router(self.registry.clone());
             paths.exact("prometheus", &prometheus.handler_prefix, router)?;
         }
         if config.health.enabled {

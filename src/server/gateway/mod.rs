@@ -7,6 +7,7 @@ mod builder;
 mod engine;
 mod entrances;
 mod listeners;
+mod observers;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ pub use self::builder::Builder;
 use self::{
     builder::{Additions, Wrap},
     entrances::Entrances,
+    observers::{Observers, Reloads},
 };
 use super::{
     EntranceMetrics, Error, Outcome, Parts, Server, ShutdownConfig, Steps, Stop,
@@ -30,7 +32,7 @@ use crate::{
     api,
     auth::{self, Authenticator},
     config::{self, Config},
-    engine::event_channel,
+    engine::{event_channel, timed},
     model::NodeId,
     node::{self, Node},
     policy::{self, Policy},
@@ -41,8 +43,6 @@ use crate::{
     },
 };
 
-/// Prefix of compatible metric names unless configured.
-const NAMESPACE: &str = "centrifugo";
 /// Events between the engine and the hub, a pump.
 const EVENT_QUEUE: usize = 4096;
 
@@ -55,6 +55,14 @@ struct OwnConfig {
     publish_timeout: Duration,
     trusted_proxies: Vec<String>,
     proxy_protocol: ProxyProtocol,
+    metrics: OwnMetrics,
+}
+
+/// What metrics are called.
+#[derive(Clone, Debug, Deserialize)]
+struct OwnMetrics {
+    /// How compatible names begin.
+    namespace: String,
 }
 
 /// Whether connections of clients begin with the PROXY protocol.
@@ -82,7 +90,10 @@ struct Built {
     tasks: Tasks,
     api: api::Api,
     registry: Registry,
+    /// How compatible metric names begin.
+    namespace: String,
     stopping: CancellationToken,
+    observers: Observers,
 }
 
 /// A gateway, bound and ready to run.
@@ -93,6 +104,7 @@ pub struct Gateway {
     reload: Reload,
     shutdown: ShutdownConfig,
     stopping: CancellationToken,
+    observers: Observers,
 }
 
 /// What a new configuration can change while the gateway runs (config.md 6).
@@ -103,6 +115,7 @@ pub struct Reload {
     policy: Arc<Policy>,
     limits: Arc<ConnectionLimits>,
     tls: tls::Endpoints,
+    counted: Reloads,
 }
 
 impl Reload {
@@ -111,6 +124,17 @@ impl Reload {
     /// # Errors
     /// What the new configuration breaks; the old one stays in force then.
     pub fn apply(&self, config: &Config) -> Result<(), Error> {
+        let applied = self.take_over(config);
+        self.counted.ended(applied.is_ok());
+        applied
+    }
+
+    /// The new configuration could not even be read; the old one stays in force.
+    pub fn unreadable(&self) {
+        self.counted.ended(false);
+    }
+
+    fn take_over(&self, config: &Config) -> Result<(), Error> {
         let (auth, policy): (auth::Config, policy::Config) =
             (config.section("")?, config.section("")?);
         let limits: limits::Config = config.section("client")?;
@@ -167,7 +191,7 @@ impl Gateway {
             client: &client,
             health: health.clone(),
             sessions: built.tasks.clone(),
-            metrics: http::Metrics::new(&built.registry, NAMESPACE, counting)?,
+            metrics: http::Metrics::new(&built.registry, &own.metrics.namespace, counting)?,
         };
         let server = Server::bind(parts).await?;
         Ok(Self {
@@ -178,10 +202,12 @@ impl Gateway {
                 policy: built.policy,
                 limits: built.limits,
                 tls: built.entrances.tls,
+                counted: built.observers.reloads.clone(),
             },
             node: built.node,
             shutdown: config.section("shutdown")?,
             stopping: built.stopping,
+            observers: built.observers,
         })
     }
 
@@ -205,6 +231,7 @@ impl Gateway {
 
     /// Serves until told to stop, then ends everything within the grace period.
     pub async fn run(self, stop: &Stop) -> Outcome {
+        let _observing = self.observers.start();
         let (draining, closing) = (self.node.clone(), self.node);
         let stopping = self.stopping;
         let steps = Steps {
@@ -228,7 +255,8 @@ impl Built {
     ) -> Result<Self, Error> {
         let registry = Registry::new();
         let auth = Authenticator::new(&config.section("")?, &registry)?;
-        let proxies = proxies(config, &auth, &registry)?;
+        let namespace = own.metrics.namespace.as_str();
+        let proxies = proxies(config, &auth, (&registry, namespace))?;
         let policy = Policy::new(&config.section("")?, auth.clone())?;
         let policy = Arc::new(policy.with_proxies(proxies));
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -238,24 +266,27 @@ impl Built {
             id: id.clone(),
             events: sender,
             registry: registry.clone(),
+            namespace: namespace.to_owned(),
         };
+        let node_config = node_config(config)?;
+        let observers = Observers::new(config, &node_config.node.name, namespace, &registry)?;
         let node = Node::start(node::Parts {
             id,
-            config: node_config(config)?,
+            config: node_config,
             hooks: builder::owner(hooks, policy.clone()),
-            engine: engine::open(config, &asking).await?,
+            engine: timed(engine::open(config, &asking).await?, &registry)?,
             events,
             registry: registry.clone(),
         })?;
         let (stopping, counted) = (CancellationToken::new(), node.clone());
         let limits =
-            ConnectionLimits::new(config.section("client")?, &registry, NAMESPACE, move || {
+            ConnectionLimits::new(config.section("client")?, &registry, namespace, move || {
                 counted.connections()
             })?;
         let api = api::Api::new(
             node.clone(),
             config.section("centripetal.api")?,
-            api::Metrics::new(&registry, NAMESPACE)?,
+            api::Metrics::new(&registry, namespace)?,
             stopping.clone(),
         );
         let trusted = TrustedProxies::new(&own.trusted_proxies)?;
@@ -281,7 +312,9 @@ impl Built {
             tasks: Tasks::default(),
             api,
             registry,
+            namespace: namespace.to_owned(),
             stopping,
+            observers,
         })
     }
 }
@@ -306,13 +339,16 @@ fn host_name() -> io::Result<String> {
 }
 
 /// The backends that are asked. Credentials of our own never go there.
-fn proxies(config: &Config, auth: &Authenticator, registry: &Registry) -> Result<Proxies, Error> {
+fn proxies(
+    config: &Config,
+    auth: &Authenticator,
+    metrics: (&Registry, &str),
+) -> Result<Proxies, Error> {
     let own: Vec<&str> = [auth::HEADER]
         .into_iter()
         .chain(auth::LEGACY_HEADERS)
         .collect();
     let excluded: &[&str] = if auth.reads_hmac() { &own } else { &[] };
     let read = |option: &str| config::read_pem(option).ok();
-    let metrics = (registry, NAMESPACE);
     Ok(Proxies::new(&config.section("")?, metrics, excluded, read)?)
 }

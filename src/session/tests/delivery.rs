@@ -44,6 +44,7 @@ fn lost(key: SubscriptionKey, sound: Option<StreamPosition>) -> Delivery {
         broadcast: Arc::new(Broadcast {
             channel: Channel::from("ch"),
             event,
+            watch: None,
         }),
         frame: None,
     }
@@ -267,6 +268,7 @@ fn membership(key: SubscriptionKey, event: ChannelEvent) -> Delivery {
     let broadcast = Arc::new(Broadcast {
         channel: Channel::from("ch"),
         event,
+        watch: None,
     });
     Delivery {
         key,

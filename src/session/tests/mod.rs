@@ -353,6 +353,7 @@ fn delivery(key: SubscriptionKey, offset: u64, epoch: &str) -> Delivery {
         broadcast: Arc::new(Broadcast {
             channel: Channel::from("ch"),
             event,
+            watch: None,
         }),
         frame,
     }
