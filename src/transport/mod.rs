@@ -24,7 +24,9 @@ mod close;
 pub mod grpc;
 mod metrics;
 mod origin;
+mod outlet;
 mod peer;
+mod stream;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -29,14 +29,15 @@ use tracing::Instrument;
 use self::{
     codec::Raw,
     link::{GrpcLink, Limits, Settings},
-    outlet::{Messages, outlet},
 };
-use super::{PeerRules, Serve, Tasks};
+use super::{
+    PeerRules, Serve, Tasks,
+    outlet::{LastWord, Messages, outlet},
+};
 use crate::model::{Encoding, Peer};
 
 mod codec;
 mod link;
-mod outlet;
 mod routes;
 mod status;
 
@@ -102,12 +103,22 @@ impl StreamScope {
         scope.0.get_or_init(|| handle);
     }
 
-    fn current() -> Option<Self> {
+    pub(super) fn current() -> Option<Self> {
         SCOPE.try_with(Clone::clone).ok()
     }
 
-    fn abort(&self) {
+    pub(super) fn abort(&self) {
         self.0.get().into_iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl LastWord for Status {
+    fn said() -> Self {
+        Self::ok("")
+    }
+
+    fn abandoned() -> Self {
+        Self::unavailable("session ended")
     }
 }
 
@@ -168,7 +179,7 @@ impl<S: Serve> Communicate<S> {
     }
 
     /// Starts the session of a call and returns what it writes.
-    fn open(&self, call: Call, commands: Streaming<Bytes>) -> Messages {
+    fn open(&self, call: Call, commands: Streaming<Bytes>) -> Messages<Status> {
         let (outlet, messages) = outlet();
         let link = GrpcLink {
             commands,
@@ -220,8 +231,8 @@ struct Opening<S> {
 
 impl<S: Serve> StreamingService<Bytes> for Opening<S> {
     type Response = Bytes;
-    type ResponseStream = Messages;
-    type Future = std::future::Ready<Result<tonic::Response<Messages>, Status>>;
+    type ResponseStream = Messages<Status>;
+    type Future = std::future::Ready<Result<tonic::Response<Messages<Status>>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
         let messages = self

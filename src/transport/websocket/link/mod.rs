@@ -23,7 +23,7 @@ use super::{
     keepalive::{Due, Keepalive},
 };
 use crate::{
-    model::{Disconnect, Version},
+    model::{Direction, Disconnect, Version},
     node::{Close, Inbound, Link, LinkTraits},
     protocol::frame::{Compression, Framing},
     transport::{Metrics, close},
@@ -289,6 +289,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
             close_carries_reason: true,
             discards_after_refusal: true,
             native_ping: self.terms.native_ping,
+            direction: Direction::Both,
         }
     }
 
