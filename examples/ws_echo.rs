@@ -80,6 +80,7 @@ pub(crate) async fn serve(listener: &TcpListener) -> Result<(), Box<dyn Error + 
     let endpoint = websocket::Endpoint::new(websocket::Parts {
         serve: Echo,
         config: &config.section("websocket")?,
+        uni: None,
         client: &config.section("client")?,
         origins: Arc::new(Origins::new(&["*".to_owned()])?),
         peers: Arc::default(),

@@ -4,7 +4,7 @@ use axum::{Router, middleware::from_fn_with_state};
 use tonic::service::interceptor::InterceptedService;
 use tower::Layer as _;
 
-use super::{Built, NAMESPACE, OwnConfig, builder::Front};
+use super::{Built, OwnConfig, builder::Front, streams::Making};
 use crate::{
     api,
     auth::{
@@ -61,12 +61,20 @@ impl Built {
         (health, front): (&Health, &Front),
     ) -> Result<Vec<HttpListener>, Error> {
         let (mut external, mut internal) = (Paths::default(), Paths::default());
+        let making = Making {
+            config,
+            own,
+            client,
+            front,
+            metrics: self.transport_metrics()?,
+        };
         let websocket: websocket::Config = config.section("websocket")?;
         if !websocket.disabled {
-            let prefix = websocket.handler_prefix.clone();
-            let router = self.websocket(&websocket, own, client)?;
-            external.exact("websocket", &prefix, front.around(router))?;
+            let router = self.websocket_endpoint(&making, &websocket, None);
+            let prefix = &websocket.handler_prefix;
+            external.exact("websocket", prefix, front.around(router))?;
         }
+        self.emulated(&making, &mut external)?;
         let separate = config.http_server.internal() != config.http_server.external();
         let internal_paths = if separate {
             &mut internal
@@ -87,6 +95,7 @@ impl Built {
                 paths.exact("api", &path, router.clone())?;
             }
         }
+        self.unidirectional(&making, &mut external)?;
         let init: Endpoint = config.section("init")?;
         if init.enabled {
             let router = endpoints::init(&self.limits, self.origins.clone());
@@ -129,32 +138,6 @@ impl Built {
             h2c: false,
             entrance: self.entrances.of(place),
         }
-    }
-
-    fn websocket(
-        &self,
-        config: &websocket::Config,
-        own: &OwnConfig,
-        client: &transport::ClientConfig,
-    ) -> Result<Router, Error> {
-        let endpoint = websocket::Endpoint::new(websocket::Parts {
-            serve: self.node.clone(),
-            config,
-            client,
-            origins: self.origins.clone(),
-            peers: self.peers.clone(),
-            tasks: self.tasks.clone(),
-            metrics: transport::Metrics::new(&self.registry, NAMESPACE)?,
-        });
-        let layer = CredentialsLayer::new(
-            self.auth.clone(),
-            Options {
-                surface: Surface::Http,
-                bearer: own.http.bearer && !self.policy.proxies().takes_authorization(),
-                required: false,
-            },
-        );
-        Ok(self.limits.guard(endpoint.into_router().layer(layer)))
     }
 
     /// Handlers for operators.
@@ -213,6 +196,7 @@ impl Built {
                 entrance: self.entrances.of(Place::GrpcApi),
             });
         }
+        listeners.extend(self.uni_grpc_listener(config, front)?);
         Ok(listeners)
     }
 

@@ -31,7 +31,7 @@ use self::{
     link::{GrpcLink, Limits, Settings},
 };
 use super::{
-    PeerRules, Serve, Tasks,
+    END_WAIT, PeerRules, Serve, Tasks,
     outlet::{LastWord, Messages, outlet},
 };
 use crate::model::{Encoding, Peer};
@@ -40,12 +40,12 @@ mod codec;
 mod link;
 mod routes;
 mod status;
+mod uni;
 
 pub use routes::{Health, ReflectionError, Routes, is_grpc, reflection, routes};
+pub use uni::{Consume, UniConfig, uni_routes};
 
 const PATH: &str = "/proto.Centrifuge/Communicate";
-/// Longest wait until the peer has taken the end of a stream.
-const END_WAIT: Duration = Duration::from_secs(5);
 
 /// Section `centripetal.grpc`.
 #[derive(Clone, Debug, Deserialize)]

@@ -30,7 +30,7 @@ pub(in crate::transport) struct Settings {
 }
 
 /// Whether a session got as far as saying anything: what it ended with if not.
-pub(in crate::transport) type Begun = Result<(), Box<Close>>;
+type Begun = Result<(), Box<Close>>;
 
 /// One session.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ mod request;
 
 pub(super) use body::{StreamBody, head};
 pub(super) use guard::{Rules, guard};
-pub(super) use link::{Begun, Settings, StreamLink};
-pub(super) use request::{Unreadable, cut, empty, percent_decoded, query_value, read_body};
+pub(super) use link::{Settings, StreamLink};
+pub(super) use request::{Unreadable, empty, percent_decoded, query_value, read_body};
 
 #[cfg(test)]
 mod tests;

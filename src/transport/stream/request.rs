@@ -33,7 +33,7 @@ impl Unreadable {
 }
 
 /// The answer to a request of which only a part came.
-pub(in crate::transport) fn cut() -> Response {
+fn cut() -> Response {
     let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = empty(status);
     let reason = ReasonPhrase::from_static(b"status code 499");
