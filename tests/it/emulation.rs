@@ -110,7 +110,9 @@ async fn a_session_is_not_found_by_guessing_and_not_shown_to_others() {
         };
         if on.is_json() {
             let frames: Vec<_> = (0..20).map(publish).collect();
-            let posts = frames.iter().map(|frame| client.post(&session, &node, frame));
+            let posts = frames
+                .iter()
+                .map(|frame| client.post(&session, &node, frame));
             assert_eq!(join_all(posts).await, vec![204; 20]);
             let mut seen: Vec<_> = Vec::new();
             while seen.len() < 20 {
@@ -195,11 +197,16 @@ async fn ten_thousand_streams_opened_and_dropped_leave_nothing() {
             let streams = paths.iter().cycle().take(200);
             let streams = join_all(streams.map(|path| silent(&server, path, &body))).await;
             // Half of them see the beginning of their stream.
-            join_all(streams.into_iter().enumerate().map(async |(n, mut stream)| {
-                if n % 2 == 0 {
-                    assert_ne!(stream.read(&mut [0; 64]).await.unwrap(), 0);
-                }
-            }))
+            join_all(
+                streams
+                    .into_iter()
+                    .enumerate()
+                    .map(async |(n, mut stream)| {
+                        if n % 2 == 0 {
+                            assert_ne!(stream.read(&mut [0; 64]).await.unwrap(), 0);
+                        }
+                    }),
+            )
             .await;
         }
     };

@@ -140,7 +140,9 @@ async fn bytes_without_sense(on: Transport) {
             b"{\"id\":-1}",
             b"{\"id\":1.5}",
         ],
-        Transport::Protobuf | Transport::HttpStreamProtobuf => &[b"\x02\xff\xff", b"\x01\x07", b"\x03\x0a\x01\x01", b"hello"],
+        Transport::Protobuf | Transport::HttpStreamProtobuf => {
+            &[b"\x02\xff\xff", b"\x01\x07", b"\x03\x0a\x01\x01", b"hello"]
+        }
         Transport::Grpc => &[b"\xff\xff", b"\x07", b"\x0a\x01\x01", b"hello"],
     };
     for sample in samples {

@@ -246,7 +246,9 @@ async fn foreign_pages_cannot_act_for_their_visitor() {
         use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
         let url = format!("ws://{}/connection/uni_websocket", server.http_target());
         let mut request = url.into_client_request().unwrap();
-        request.headers_mut().insert(evil.0, evil.1.parse().unwrap());
+        request
+            .headers_mut()
+            .insert(evil.0, evil.1.parse().unwrap());
         request
     })
     .await;
