@@ -47,6 +47,9 @@ pub(super) const PONG: usize = 1;
 /// Place of what is none of the others.
 const UNKNOWN: usize = 21;
 
+/// Place of a connect, whichever way it is answered.
+pub(super) const CONNECT: usize = 10;
+
 /// Counters of one transport. A series shows from its first use on.
 #[derive(Debug)]
 pub(super) struct Frames {
@@ -139,6 +142,7 @@ pub(super) const fn of_reply(body: &ReplyBody) -> usize {
     match body {
         ReplyBody::Ping => 0,
         ReplyBody::Push(push) => match push.body {
+            PushBody::Connect(_) => CONNECT,
             PushBody::Subscribe(_) => 2,
             PushBody::Publication(_) => PUBLICATION,
             PushBody::Join(_) => 4,
@@ -148,7 +152,7 @@ pub(super) const fn of_reply(body: &ReplyBody) -> usize {
             PushBody::Refresh(_) => 8,
             PushBody::Disconnect(_) => 9,
         },
-        ReplyBody::Connect(_) => 10,
+        ReplyBody::Connect(_) => CONNECT,
         ReplyBody::Subscribe(_) => 11,
         ReplyBody::Publish => 12,
         ReplyBody::Unsubscribe => 13,
@@ -166,7 +170,7 @@ pub(super) const fn of_reply(body: &ReplyBody) -> usize {
 pub(super) const fn of_request(request: &Request) -> usize {
     match request {
         Request::Pong => PONG,
-        Request::Connect(_) => 10,
+        Request::Connect(_) => CONNECT,
         Request::Subscribe(_) => SUBSCRIBE,
         Request::Publish(_) => 12,
         Request::Unsubscribe(_) => 13,

@@ -106,6 +106,11 @@ impl Report {
         }
     }
 
+    /// A connect request came without a command around it, in so many bytes.
+    pub(super) fn asked_to_connect(&self, bytes: usize) {
+        self.frames.received(frames::CONNECT, bytes);
+    }
+
     /// The connect command names the SDK. Names are the client's choice, so labels show those that are configured.
     pub(super) fn named(&mut self, connect: &ConnectRequest) {
         self.client_name = self.shared.metrics.clients.names.label(&connect.name);
@@ -142,6 +147,7 @@ impl Report {
             ReplyBody::Unsubscribe => self.subscribed(0, session),
             ReplyBody::Ping => self.pinged = Some(Instant::now()),
             ReplyBody::Push(push) => match &push.body {
+                PushBody::Connect(result) => self.connected(result, session),
                 PushBody::Subscribe(_) => self.subscribed(1, session),
                 PushBody::Unsubscribe(why) => {
                     self.shared.metrics.clients.unsubscribed(why.code);

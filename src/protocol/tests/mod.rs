@@ -1,5 +1,6 @@
 //! Tests of the protocol as a whole: the worked examples, laws that hold for all values, and hostile input.
 
+mod bodies;
 mod examples;
 mod hostile;
 mod laws;
@@ -48,6 +49,7 @@ fn form(version: Version, encoding: Encoding) -> WireForm {
         encoding,
         positions: PositionFormat::Offset,
         framing: Framing::None,
+        bare: false,
     }
 }
 

@@ -6,7 +6,7 @@ use axum::{Router, http::request::Parts, middleware::from_fn_with_state};
 use tonic::service::interceptor::InterceptedService;
 use tower::Layer as _;
 
-use super::{Built, OwnConfig, builder::Front};
+use super::{Built, OwnConfig, builder::Front, streams::Making};
 use crate::{
     api::{self, HttpConfig, admin::AdminConfig},
     auth::{
@@ -64,12 +64,20 @@ impl Built {
         (health, front): (&Health, &Front),
     ) -> Result<Vec<HttpListener>, Error> {
         let (mut external, mut internal) = (Paths::default(), Paths::default());
+        let making = Making {
+            config,
+            own,
+            client,
+            front,
+            metrics: self.transport_metrics()?,
+        };
         let websocket: websocket::Config = config.section("websocket")?;
         if !websocket.disabled {
-            let prefix = websocket.handler_prefix.clone();
-            let router = self.websocket(&websocket, own, client)?;
-            external.exact("websocket", &prefix, front.around(router))?;
+            let router = self.websocket_endpoint(&making, &websocket, None);
+            let prefix = &websocket.handler_prefix;
+            external.exact("websocket", prefix, front.around(router))?;
         }
+        self.emulated(&making, &mut external)?;
         let separate = config.http_server.internal() != config.http_server.external();
         let internal_paths = if separate {
             &mut internal
@@ -78,6 +86,7 @@ impl Built {
         };
         self.internal_handlers(config, own, internal_paths)?;
         self.api_handlers(config, (&mut external, &mut internal), separate)?;
+        self.unidirectional(&making, &mut external)?;
         let init: Endpoint = config.section("init")?;
         if init.enabled {
             let router = endpoints::init(&self.limits, self.origins.clone());
@@ -120,32 +129,6 @@ impl Built {
             h2c: false,
             entrance: self.entrances.of(place),
         }
-    }
-
-    fn websocket(
-        &self,
-        config: &websocket::Config,
-        own: &OwnConfig,
-        client: &transport::ClientConfig,
-    ) -> Result<Router, Error> {
-        let endpoint = websocket::Endpoint::new(websocket::Parts {
-            serve: self.node.clone(),
-            config,
-            client,
-            origins: self.origins.clone(),
-            peers: self.peers.clone(),
-            tasks: self.tasks.clone(),
-            metrics: transport::Metrics::new(&self.registry, &self.namespace)?,
-        });
-        let layer = CredentialsLayer::new(
-            self.auth.clone(),
-            Options {
-                surface: Surface::Http,
-                bearer: own.http.bearer && !self.policy.proxies().takes_authorization(),
-                required: false,
-            },
-        );
-        Ok(self.limits.guard(endpoint.into_router().layer(layer)))
     }
 
     /// The server API and the page of operators, which is moved outside by an option of its own.
@@ -243,6 +226,7 @@ impl Built {
                 entrance: self.entrances.of(Place::GrpcApi),
             });
         }
+        listeners.extend(self.uni_grpc_listener(config, front)?);
         Ok(listeners)
     }
 

@@ -8,6 +8,7 @@ mod engine;
 mod entrances;
 mod listeners;
 mod observers;
+mod streams;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 

@@ -30,7 +30,8 @@ use tracing::Instrument;
 
 use self::{
     handshake::{Accepted, Refused},
-    link::{Settings, Terms, WebSocketLink},
+    link::{Settings, Terms, Uni, WebSocketLink},
+    uni::{First, first_request},
 };
 use super::{ClientConfig, Metrics, Origins, PeerRules, SecuredStream, Serve, Tasks};
 use crate::{model::Peer, protocol::frame::Compression};
@@ -39,6 +40,9 @@ mod frame;
 mod handshake;
 mod keepalive;
 mod link;
+mod uni;
+
+pub use uni::UniConfig;
 
 /// Native pings where `client.ping_interval` and `client.pong_timeout` are off.
 const PING: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(10));
@@ -86,8 +90,10 @@ impl Config {
 pub struct Parts<'a, S> {
     /// Where connections go.
     pub serve: S,
-    /// Section `websocket`.
+    /// Section `websocket`, or what section `uni_websocket` has in common with it.
     pub config: &'a Config,
+    /// Section `uni_websocket`, for clients that only listen.
+    pub uni: Option<&'a UniConfig>,
     /// Section `client`.
     pub client: &'a ClientConfig,
     /// Who may connect.
@@ -124,6 +130,12 @@ impl<S: Serve> Endpoint<S> {
                 write_timeout: parts.config.write_timeout,
                 ping: (interval, patience),
                 metrics: parts.metrics,
+                name: if parts.uni.is_some() {
+                    "uni_websocket"
+                } else {
+                    "websocket"
+                },
+                uni: parts.uni.map(Uni::from),
             }),
             origins: parts.origins,
             peers: parts.peers,
@@ -139,33 +151,34 @@ impl<S: Serve> Endpoint<S> {
     }
 
     /// Hands a connection to the node once hyper has written the answer.
-    fn accept(&self, upgrade: OnUpgrade, terms: Terms, peer: Peer) {
+    fn accept(&self, upgrade: OnUpgrade, terms: Terms, (peer, first): (Peer, First)) {
         let serve = self.serve.clone();
         let settings = self.settings.clone();
+        let transport = settings.name;
         // What a future captures keeps its place for as long as the session lives, so it captures a pointer.
         let peer = Box::new(peer);
         let connection = async move {
             let taken = upgrade.await.map(Taken::from);
             match taken {
                 Ok(Taken::Socket(socket, read)) => {
-                    let link = WebSocketLink::new(socket, &read, terms, settings);
+                    let link = WebSocketLink::new(socket, &read, terms, settings).opened_by(first);
                     drop(read);
                     serve.serve(link, *peer).await;
                 }
                 Ok(Taken::Secured(stream, read)) => {
-                    let link = WebSocketLink::new(stream, &read, terms, settings);
+                    let link = WebSocketLink::new(stream, &read, terms, settings).opened_by(first);
                     drop(read);
                     Box::pin(serve.serve(link, *peer)).await;
                 }
                 Ok(Taken::Wrapped(upgraded)) => {
                     let io = TokioIo::new(upgraded);
-                    let link = WebSocketLink::new(io, &[], terms, settings);
+                    let link = WebSocketLink::new(io, &[], terms, settings).opened_by(first);
                     Box::pin(serve.serve(link, *peer)).await;
                 }
                 Err(error) => tracing::debug!(%error, "websocket upgrade error"),
             }
         };
-        let span = tracing::debug_span!("connection", transport = "websocket");
+        let span = tracing::debug_span!("connection", transport);
         self.tasks.spawn(connection.instrument(span));
     }
 }
@@ -226,15 +239,32 @@ async fn handle<S: Serve>(
             return response;
         }
     };
+    let is_uni = endpoint.settings.uni.is_some();
+    let (accepted, first) = if is_uni {
+        match first_request(&parts) {
+            Ok(first) => (accepted.of_a_listener(), first),
+            Err(_malformed) => {
+                let mut response = plain(StatusCode::BAD_REQUEST, "invalid connect request\n");
+                let cors = endpoint.origins.cors(&parts.headers);
+                response.headers_mut().extend(cors);
+                return response;
+            }
+        }
+    } else {
+        (accepted, None)
+    };
     let dialect = (accepted.encoding, accepted.version);
-    let peer = endpoint
-        .peers
-        .http("websocket", dialect, &parts.headers, &parts.extensions);
+    let peer = endpoint.peers.http(
+        endpoint.settings.name,
+        dialect,
+        &parts.headers,
+        &parts.extensions,
+    );
     let terms = Terms {
-        native_ping: accepted.native_ping,
+        native_ping: accepted.native_ping || is_uni,
         deflate: accepted.offers_deflate && endpoint.settings.deflate.is_some(),
     };
-    endpoint.accept(upgrade, terms, peer);
+    endpoint.accept(upgrade, terms, (peer, first));
     switching(&accepted, terms)
 }
 
@@ -276,7 +306,18 @@ fn switching(accepted: &Accepted, terms: Terms) -> Response {
 fn refusal(refused: Refused) -> Response {
     let status = refused.status();
     let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
-    let mut response = Response::new(Body::from(text));
+    let mut response = plain(status, text);
+    if refused != Refused::UnknownVersion {
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    response
+}
+
+/// An answer in words.
+fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
     *response.status_mut() = status;
     let fixed: [(HeaderName, &str); 2] = [
         (CONTENT_TYPE, "text/plain; charset=utf-8"),
@@ -286,11 +327,6 @@ fn refusal(refused: Refused) -> Response {
         response
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
-    }
-    if refused != Refused::UnknownVersion {
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     response
 }

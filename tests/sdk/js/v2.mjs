@@ -1,6 +1,7 @@
 // The official JavaScript SDK (`centrifuge`, 5.x) against a running server.
 //
 //   node v2.mjs <json|protobuf>                                 all checks
+//   node v2.mjs <json|protobuf>:<http_stream|sse>               the same with this transport alone
 //   node v2.mjs <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 //   node v2.mjs <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
 //   node v2.mjs <json|protobuf> rpc                             calls that a backend answers
@@ -11,7 +12,8 @@ const {
   Events, Gate, TOTAL_MS, api, check, load, main, mixed, setting, shortToken, token, unique, until,
 } = createRequire(import.meta.url)('./support.cjs');
 
-const [, , format, mode, ...rest] = process.argv;
+const [, , form, mode, ...rest] = process.argv;
+const [format, transport = 'websocket'] = (form ?? '').split(':');
 if (!['json', 'protobuf'].includes(format)) {
   console.error('usage: v2.mjs <json|protobuf> [mixed|follow <name> <channel> <number>]');
   process.exit(2);
@@ -30,9 +32,50 @@ const SUBSCRIPTION_EVENTS = [
   'subscribing', 'subscribed', 'unsubscribed', 'publication', 'join', 'leave', 'error',
 ];
 
+/** Server-sent events as browsers have them, as far as the SDK looks at them. */
+class EventSource {
+  constructor(url) {
+    this.abort = new AbortController();
+    this.run(url).catch(() => {}).finally(() => this.onerror?.({}));
+  }
+
+  async run(url) {
+    const answer = await fetch(url, { signal: this.abort.signal, headers: { accept: 'text/event-stream' } });
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get('content-type'), 'text/event-stream; charset=utf-8');
+    this.onopen?.({});
+    let text = '';
+    const decoder = new TextDecoder();
+    for await (const chunk of answer.body) {
+      text += decoder.decode(chunk, { stream: true });
+      const events = text.split('\n\n');
+      text = events.pop();
+      for (const event of events) this.onmessage?.({ data: event.trimStart().replace(/^data: /, '') });
+    }
+  }
+
+  close() {
+    this.onerror = this.onmessage = null;
+    this.abort.abort();
+  }
+}
+
+/** Where the SDK connects, and how. */
+function target(url) {
+  if (transport === 'websocket') return [url, { websocket: WebSocket }];
+  const address = (path) => {
+    const made = new URL(url.replace(/^ws/, 'http'));
+    made.pathname = path;
+    return made.toString();
+  };
+  const options = { emulationEndpoint: address('/emulation'), fetch, readableStream: ReadableStream, eventsource: EventSource };
+  return [[{ transport, endpoint: address(`/connection/${transport}`) }], options];
+}
+
 function create(options, url = setting('SDK_WS_URL')) {
-  const client = new Centrifuge(url, {
-    websocket: WebSocket, minReconnectDelay: 20, maxReconnectDelay: 100, ...options,
+  const [endpoint, how] = target(url);
+  const client = new Centrifuge(endpoint, {
+    ...how, minReconnectDelay: 20, maxReconnectDelay: 100, ...options,
   });
   return { client, events: new Events(client, CLIENT_EVENTS) };
 }
@@ -72,6 +115,7 @@ async function connections() {
   await check('connect with a token', async () => {
     const { client, connected } = await connect(as('alice'));
     assert.match(connected.client, /^[0-9a-f-]{36}$/);
+    assert.equal(connected.transport, transport);
     client.disconnect();
   });
   await check('connect without a token is refused', () => refused({}, 3501));
