@@ -10,6 +10,7 @@ mod control;
 mod publication;
 mod secret;
 mod time;
+mod trace;
 
 pub use channel::{Channel, ChannelOptions, DataFormat, RecoveryMode, SubscriptionType};
 pub use client::{
@@ -23,3 +24,4 @@ pub use publication::{
 };
 pub use secret::Secret;
 pub use time::Now;
+pub use trace::TraceContext;

@@ -31,6 +31,7 @@ use crate::{
         Channel, ChannelOptions, ClientId, ClientInfo, Control, Disconnect, NodeId, NodeInfo, Peer,
         Publication, Refresh, SubscribeCommand, Tags, Target, Unsubscribe,
     },
+    trace::Spans,
 };
 
 pub use config::{ChannelConfig, ClientConfig, Config, NodeConfig};
@@ -118,10 +119,18 @@ impl Node {
     ///
     /// # Errors
     /// When a metric is registered already.
-    pub fn start(mut parts: Parts) -> Result<Self, prometheus::Error> {
+    pub fn start(parts: Parts) -> Result<Self, prometheus::Error> {
+        Self::start_with(parts, Spans::default())
+    }
+
+    /// The same with spans of what happens inside.
+    ///
+    /// # Errors
+    /// When a metric is registered already.
+    pub fn start_with(mut parts: Parts, spans: Spans) -> Result<Self, prometheus::Error> {
         let events = std::mem::take(&mut parts.events);
         let (errands, queue) = mpsc::channel(control::ERRANDS);
-        let shared = Arc::new(Shared::new(parts, errands)?);
+        let shared = Arc::new(Shared::new(parts, spans, errands)?);
         for receiver in events {
             let pump = events::pump(Arc::clone(&shared), receiver);
             shared

@@ -36,6 +36,7 @@ use crate::{
         NodeId, NodeInfo, Now, Publication, StreamPosition, SubscriptionKey, SubscriptionType,
     },
     protocol, session,
+    trace::Spans,
 };
 
 /// Life of idempotency results (server-api.md 7.4).
@@ -64,6 +65,7 @@ pub(super) struct Shared {
     pub(super) nodes: Nodes,
     pub(super) surveys: Surveys,
     pub(super) errands: mpsc::Sender<Errand>,
+    pub(super) spans: Spans,
     pub(super) stop: CancellationToken,
     pub(super) pumps: TaskTracker,
     pub(super) connections_running: TaskTracker,
@@ -91,6 +93,7 @@ impl Shared {
     /// The inside of a node; its answers to others go into `errands`.
     pub(super) fn new(
         parts: Parts,
+        spans: Spans,
         errands: mpsc::Sender<Errand>,
     ) -> Result<Self, prometheus::Error> {
         let Parts {
@@ -116,6 +119,7 @@ impl Shared {
             nodes: Nodes::default(),
             surveys: Surveys::new(),
             errands,
+            spans,
             stop: CancellationToken::new(),
             pumps: TaskTracker::new(),
             connections_running: TaskTracker::new(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -13,7 +14,11 @@ use super::{
     metrics::{InFlight, Metrics, Series},
     question::Carriage,
 };
-use crate::hooks::Feed;
+use crate::{
+    hooks::Feed,
+    trace::{self, Tracer},
+};
+
 
 /// Something a backend can be asked for one answer.
 pub(crate) trait Answers: json::Fields + grpc::Unary + Send {}
@@ -35,6 +40,7 @@ pub(crate) struct Backend {
     carriage: Carriage,
     timeout: Duration,
     gate: Gate,
+    tracer: Option<Tracer>,
     series: [Option<Series>; Kind::ALL.len()],
 }
 
@@ -80,6 +86,7 @@ impl Backend {
             },
             timeout: config.timeout,
             gate: Gate::new(&parts.limits),
+            tracer: parts.tracer.cloned(),
             series,
         })
     }
@@ -94,9 +101,7 @@ impl Backend {
         question: &Question<'_>,
     ) -> Result<Answer<T>, Failure> {
         let asked = self.counted(kind, async {
-            let headers = self
-                .forwarding
-                .headers(&question.client.peer, question.emulated);
+            let headers = self.headers(question);
             match &self.way {
                 Way::Http(http) => {
                     let body = json::question(kind, question, self.carriage)?;
@@ -108,7 +113,7 @@ impl Backend {
                 }
             }
         });
-        asked
+        self.spanned(kind, question, asked)
             .await
             .inspect_err(|failure| log(kind, question, *failure))
     }
@@ -124,9 +129,7 @@ impl Backend {
     ) -> Result<(Answer<Granted>, Feed), Failure> {
         let kind = Kind::SubscribeStream;
         let opened = self.counted(kind, async {
-            let headers = self
-                .forwarding
-                .headers(&question.client.peer, question.emulated);
+            let headers = self.headers(question);
             let Way::Grpc(grpc) = &self.way else {
                 return Err(Failure::Connect);
             };
@@ -138,9 +141,42 @@ impl Backend {
             )
             .await
         });
-        opened
+        self.spanned(kind, question, opened)
             .await
             .inspect_err(|failure| log(kind, question, *failure))
+    }
+
+    /// What is passed on of the client's request, and the context of the present span.
+    fn headers(&self, question: &Question<'_>) -> HeaderMap {
+        let mut headers = self
+            .forwarding
+            .headers(&question.client.peer, question.emulated);
+        if let Some(tracer) = &self.tracer {
+            trace::into_headers(&tracer.present(), &mut headers);
+        }
+        headers
+    }
+
+    /// Asks inside of a span, which also shows the wait for a turn.
+    async fn spanned<T>(
+        &self,
+        kind: Kind,
+        question: &Question<'_>,
+        asked: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let Some(tracer) = &self.tracer else {
+            return asked.await;
+        };
+        let span = tracer.client(format!("proxy {}", kind.name()));
+        if !question.channel.is_empty() {
+            span.set("centrifugo.channel", question.channel.to_owned());
+        }
+        let outcome = span.inside(asked).await;
+        if let Err(failure) = &outcome {
+            span.fail(failure.to_string());
+        }
+        span.end();
+        outcome
     }
 
     /// Waits for a turn and runs a call within the time limit; counts both.
@@ -176,6 +212,7 @@ pub(super) struct Parts<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) excluded: &'a [&'a str],
     pub(super) read: ReadPem,
+    pub(super) tracer: Option<&'a Tracer>,
 }
 
 /// Everything that can be checked without connecting.

@@ -27,6 +27,7 @@ mod listener;
 mod process;
 mod proxy_protocol;
 mod signals;
+mod spans;
 pub mod tls;
 
 pub use drain::{Config as ShutdownConfig, Outcome, Steps};
@@ -91,6 +92,9 @@ pub enum Error {
         /// Why not.
         why: crate::engine::redis::Failure,
     },
+    /// Traces cannot be exported.
+    #[error("error setting up opentelemetry tracing: {0}")]
+    Tracing(#[from] crate::telemetry::otel::Error),
     /// `centripetal.grpc.api` without a key.
     #[error("centripetal.grpc.api needs grpc_api.key")]
     ApiWithoutKey,

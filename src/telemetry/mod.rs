@@ -1,4 +1,4 @@
-//! Logs: one initialisation, one guard that flushes (metrics.md 17).
+//! Logs: one initialisation, one guard that flushes (metrics.md 17); and the exporters of OpenTelemetry.
 //!
 //! A line never blocks who writes it: lines wait in a bounded queue for a thread of their own, and are counted when
 //! they find no place. Nothing else of the process is touched; only the server initialises logs.
@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 mod lines;
+pub mod otel;
 mod queue;
 
 pub use lines::FATAL;

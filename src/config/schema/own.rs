@@ -32,8 +32,10 @@ table! {
 
 table! {
     TELEMETRY:
-    C own_service_name bool(false) "Call the service `centripetal` in traces, not `centrifugo`." [missing];
-    C proxy_spans      bool(false) "A span for every question to the backend." [missing];
+    C own_service_name bool(false) "Call the service `centripetal` in traces, not `centrifugo`.";
+    C command_spans    bool(false) "A span for every command of a client; its parent is the `traceparent` that the connection began with.";
+    C proxy_spans      bool(false) "A span for every question to the backend, which is told of it by `traceparent`.";
+    C engine_spans     bool(false) "Inside of a recorded trace, a span for every call of the engine, and one on each node that delivers the publication.";
 }
 
 table! {

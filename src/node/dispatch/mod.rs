@@ -1,6 +1,7 @@
 //! Carries out the calls of a session against hooks, engine and hub. Here module errors become the codes clients see.
 
 mod questions;
+mod spans;
 
 use std::sync::Arc;
 

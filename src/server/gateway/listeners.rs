@@ -18,6 +18,7 @@ use crate::{
         endpoints::{self, Endpoint},
         http::Paths,
         limits::Limited,
+        spans,
         tls::Place,
     },
     transport::{
@@ -84,7 +85,11 @@ impl Built {
             };
             let router = api::http::router(self.api.clone(), &api);
             for path in api::http::paths(&api) {
-                paths.exact("api", &path, router.clone())?;
+                let router = match &self.tracing.api {
+                    Some(tracer) => spans::http(router.clone(), &path, tracer),
+                    None => router.clone(),
+                };
+                paths.exact("api", &path, router)?;
             }
         }
         let init: Endpoint = config.section("init")?;
@@ -224,7 +229,11 @@ impl Built {
             let guard = ApiKeyGuard::new(ApiKey::new(&config.key));
             routes = routes.add_service(InterceptedService::new(grpc::reflection()?, guard));
         }
-        Ok(routes.into_axum_router().reset_fallback())
+        let router = routes.into_axum_router().reset_fallback();
+        Ok(match &self.tracing.api {
+            Some(tracer) => spans::grpc(router, tracer),
+            None => router,
+        })
     }
 
     /// Everything that is served beside the canonical stream, and the stream itself.

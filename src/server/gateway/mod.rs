@@ -7,6 +7,7 @@ mod builder;
 mod engine;
 mod entrances;
 mod listeners;
+mod traces;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ pub use self::builder::Builder;
 use self::{
     builder::{Additions, Wrap},
     entrances::Entrances,
+    traces::Tracing,
 };
 use super::{
     EntranceMetrics, Error, Outcome, Parts, Server, ShutdownConfig, Steps, Stop,
@@ -83,6 +85,7 @@ struct Built {
     api: api::Api,
     registry: Registry,
     stopping: CancellationToken,
+    tracing: Tracing,
 }
 
 /// A gateway, bound and ready to run.
@@ -93,6 +96,7 @@ pub struct Gateway {
     reload: Reload,
     shutdown: ShutdownConfig,
     stopping: CancellationToken,
+    tracing: Tracing,
 }
 
 /// What a new configuration can change while the gateway runs (config.md 6).
@@ -182,6 +186,7 @@ impl Gateway {
             node: built.node,
             shutdown: config.section("shutdown")?,
             stopping: built.stopping,
+            tracing: built.tracing,
         })
     }
 
@@ -213,7 +218,7 @@ impl Gateway {
                 draining.drain().await;
             }),
             engine: Box::pin(async move { closing.close().await }),
-            telemetry: Box::pin(std::future::ready(())),
+            telemetry: Box::pin(self.tracing.close()),
         };
         self.server.run(stop, self.shutdown, steps).await
     }
@@ -227,26 +232,28 @@ impl Built {
         hooks: Option<Wrap>,
     ) -> Result<Self, Error> {
         let registry = Registry::new();
+        let id = NodeId::from(uuid::Uuid::new_v4().to_string());
+        let tracing = Tracing::new(config, &id, &registry)?;
         let auth = Authenticator::new(&config.section("")?, &registry)?;
-        let proxies = proxies(config, &auth, &registry)?;
+        let proxies = proxies(config, &auth, &registry, &tracing)?;
         let policy = Policy::new(&config.section("")?, auth.clone())?;
         let policy = Arc::new(policy.with_proxies(proxies));
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (sender, events) = event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
-        let id = NodeId::from(uuid::Uuid::new_v4().to_string());
         let asking = engine::Asking {
             id: id.clone(),
             events: sender,
             registry: registry.clone(),
         };
-        let node = Node::start(node::Parts {
+        let parts = node::Parts {
             id,
             config: node_config(config)?,
             hooks: builder::owner(hooks, policy.clone()),
-            engine: engine::open(config, &asking).await?,
+            engine: tracing.engine(engine::open(config, &asking).await?),
             events,
             registry: registry.clone(),
-        })?;
+        };
+        let node = Node::start_with(parts, tracing.spans())?;
         let (stopping, counted) = (CancellationToken::new(), node.clone());
         let limits =
             ConnectionLimits::new(config.section("client")?, &registry, NAMESPACE, move || {
@@ -257,7 +264,8 @@ impl Built {
             config.section("centripetal.api")?,
             api::Metrics::new(&registry, NAMESPACE)?,
             stopping.clone(),
-        );
+        )
+        .traced(tracing.api.clone());
         let trusted = TrustedProxies::new(&own.trusted_proxies)?;
         let announced = own.proxy_protocol == ProxyProtocol::Required;
         let entrances = Entrances {
@@ -274,7 +282,7 @@ impl Built {
             peers: Arc::new(PeerRules {
                 trusted,
                 user_header: user_header.map(str::parse).transpose()?,
-                kept: policy.proxies().kept(),
+                kept: kept(&policy, &tracing),
             }),
             policy,
             entrances,
@@ -282,6 +290,7 @@ impl Built {
             api,
             registry,
             stopping,
+            tracing,
         })
     }
 }
@@ -305,8 +314,22 @@ fn host_name() -> io::Result<String> {
         .to_owned())
 }
 
+/// Headers that must be kept of requests, each once.
+fn kept(policy: &Policy, tracing: &Tracing) -> Vec<::http::HeaderName> {
+    let mut kept = policy.proxies().kept();
+    kept.extend(tracing.kept());
+    kept.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    kept.dedup();
+    kept
+}
+
 /// The backends that are asked. Credentials of our own never go there.
-fn proxies(config: &Config, auth: &Authenticator, registry: &Registry) -> Result<Proxies, Error> {
+fn proxies(
+    config: &Config,
+    auth: &Authenticator,
+    registry: &Registry,
+    tracing: &Tracing,
+) -> Result<Proxies, Error> {
     let own: Vec<&str> = [auth::HEADER]
         .into_iter()
         .chain(auth::LEGACY_HEADERS)
@@ -314,5 +337,12 @@ fn proxies(config: &Config, auth: &Authenticator, registry: &Registry) -> Result
     let excluded: &[&str] = if auth.reads_hmac() { &own } else { &[] };
     let read = |option: &str| config::read_pem(option).ok();
     let metrics = (registry, NAMESPACE);
-    Ok(Proxies::new(&config.section("")?, metrics, excluded, read)?)
+    let tracer = tracing.proxies.as_ref();
+    Ok(Proxies::new(
+        &config.section("")?,
+        metrics,
+        excluded,
+        read,
+        tracer,
+    )?)
 }
