@@ -51,7 +51,8 @@ fn start(start: Start) -> u8 {
     match serve(loaded.config, start.sources, start.page) {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!(target: telemetry::FATAL, error = format!("{error:#}"), "server stopped");
+            let step = error.downcast_ref().map_or("server stopped", server::Error::step);
+            tracing::error!(target: telemetry::FATAL, error = format!("{error:#}"), "{step}");
             1
         }
     }

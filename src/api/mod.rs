@@ -212,7 +212,15 @@ fn refused(method: Method, channel: &Channel, error: &node::Error) -> Error {
     match error {
         node::Error::Internal(cause) => {
             let cause = cause.as_ref().map(tracing::field::display);
-            tracing::error!(error = cause, %channel, "error in {}", method.name());
+            match method {
+                Method::Presence => {
+                    tracing::error!(error = cause, %channel, "error getting presence for channel");
+                }
+                Method::History => {
+                    tracing::error!(error = cause, %channel, "error getting history for channel");
+                }
+                _ => tracing::error!(error = cause, %channel, "error in {}", method.name()),
+            }
         }
         node::Error::Pattern(error) => tracing::error!(%error, "error in {}", method.name()),
         node::Error::NotAvailable => {

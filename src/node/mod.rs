@@ -343,6 +343,16 @@ impl Node {
         Ok(channels)
     }
 
+    /// Whether the engine could do its work now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn ready(&self) -> Result<(), engine::Error> {
+        let engine = &self.shared.engine;
+        engine.broker.ready().await?;
+        engine.presence.ready().await
+    }
+
     /// Replaces limits that are read on use; connections that exist keep theirs (config.md 6).
     pub fn reload(&self, config: &Config) {
         self.shared.reload(config);

@@ -16,6 +16,7 @@ use crate::transport::{
 };
 use crate::{auth, config, policy, proxy};
 
+mod debug;
 mod drain;
 mod endpoints;
 mod entrance;
@@ -93,7 +94,7 @@ pub enum Error {
         why: crate::engine::redis::Failure,
     },
     /// Traces cannot be exported.
-    #[error("error setting up opentelemetry tracing: {0}")]
+    #[error(transparent)]
     Tracing(#[from] crate::telemetry::otel::Error),
     /// `centripetal.grpc.api` without a key.
     #[error("centripetal.grpc.api needs grpc_api.key")]
@@ -101,6 +102,20 @@ pub enum Error {
     /// Something of the operating system, such as a signal.
     #[error(transparent)]
     System(#[from] io::Error),
+}
+
+impl Error {
+    /// What was being done, in the words that operators look for (metrics.md 17.4).
+    #[must_use]
+    pub const fn step(&self) -> &'static str {
+        match self {
+            Self::Tracing(_) => "error setting up opentelemetry tracing",
+            Self::Auth(_) => "error creating JWT verifier config",
+            Self::Engine { .. } => "configure engines error",
+            Self::Bind(_) => "error ListenAndServe",
+            _ => "server stopped",
+        }
+    }
 }
 
 /// One HTTP listener to open.

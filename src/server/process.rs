@@ -20,6 +20,7 @@ pub async fn run(
     page: Option<Router>,
     ready: impl FnOnce(&Gateway),
 ) -> Result<Outcome, Error> {
+    announce(&config);
     let gateway = Gateway::builder(&config).dev(page).build().await?;
     let _pid_file = PidFile::write(&config.pid_file)?;
     ready(&gateway);
@@ -30,6 +31,28 @@ pub async fn run(
         Either::Left((outcome, _)) => Ok(outcome),
         Either::Right(((), running)) => Ok(running.await),
     }
+}
+
+/// The line operators find the beginning of a run by (metrics.md 17.4).
+fn announce(config: &Config) {
+    let choice = |section: &str| {
+        let enabled = config.section::<bool>(&format!("{section}.enabled"));
+        let kind = config.section::<String>(&format!("{section}.type"));
+        kind.ok().filter(|_| enabled.unwrap_or(false))
+    };
+    let (broker, presence) = (choice("broker"), choice("presence_manager"));
+    let engine: Option<String> = config.section("engine.type").ok();
+    let engine = engine.filter(|_| broker.is_none() || presence.is_none());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        runtime = "tokio",
+        pid = std::process::id(),
+        gomaxprocs = tokio::runtime::Handle::current().metrics().num_workers(),
+        broker,
+        presence_manager = presence,
+        engine,
+        "starting Centripetal"
+    );
 }
 
 /// Reads the configuration again and takes over what can change; a wrong one changes nothing (config.md 6).

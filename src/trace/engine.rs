@@ -128,6 +128,10 @@ impl Broker for Traced<dyn Broker> {
             .await
     }
 
+    async fn ready(&self) -> Result<(), Error> {
+        self.inner.ready().await
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }
@@ -155,6 +159,10 @@ impl Presence for Traced<dyn Presence> {
         let call = self.inner.stats(channel);
         self.call("engine presence_stats", Some(channel), call)
             .await
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        self.inner.ready().await
     }
 }
 

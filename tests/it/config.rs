@@ -81,7 +81,7 @@ const STARTED_DIFFERENTLY: &[(&str, &str)] = &[
     ),
     (
         "insecure_switches",
-        "needs admin and debug, which do not exist yet",
+        "needs the admin page, which does not exist yet",
     ),
 ];
 

@@ -62,6 +62,8 @@ mod smoke;
 mod subscribe;
 mod support;
 #[cfg(test)]
+mod telemetry;
+#[cfg(test)]
 mod tls;
 mod vendored;
 #[cfg(test)]

@@ -19,7 +19,7 @@ table! {
 
 table! {
     READINESS:
-    B enabled        bool(false)    "Serve a path that tells whether this node should get clients.";
+    B enabled        bool(false)    "Serve a path that tells whether this node should get clients: it serves, and its engine answers.";
     B handler_prefix text("/ready") "The path.";
 }
 

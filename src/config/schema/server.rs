@@ -98,7 +98,7 @@ table! {
 
 table! {
     DEBUG:
-    B enabled        bool(false)          "Serve profiling endpoints; they tell much, keep them internal." [flag, missing];
+    B enabled        bool(false)          "Serve profiling endpoints; they tell much, keep them internal." [flag];
     C handler_prefix text("/debug/pprof") "Path of the endpoints.";
 }
 

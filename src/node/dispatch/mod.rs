@@ -241,7 +241,11 @@ impl Caller {
             error
         };
         match outcome.await.map_err(failed) {
-            Ok(joined) => Ok(joined),
+            Ok(joined) => {
+                let (client, user) = (&self.client.id, &self.client.user);
+                tracing::debug!(%client, %user, %channel, "client subscribed to channel");
+                Ok(joined)
+            }
             Err(_) => {
                 self.leave(Leave {
                     channel,
@@ -302,6 +306,8 @@ impl Caller {
             announce,
         } = leave;
         self.shared.hub_leave(&channel, &self.mailbox, key);
+        let (client, user) = (&self.client.id, &self.client.user);
+        tracing::debug!(%client, %user, %channel, "client unsubscribed from channel");
         if presence {
             self.shared.metrics.action("remove_presence");
             if let Err(error) = self

@@ -93,6 +93,7 @@ pub(super) async fn open(config: &Config, asking: &Asking) -> Result<Engine, Err
     let choice: Choice = config.section("engine")?;
     let broker = replacement(config, "broker")?;
     let presence = replacement(config, "presence_manager")?;
+    tracing::info!(engine_type = choice.r#type, "initializing engine");
     let mut engine = match broker.as_deref().unwrap_or(&choice.r#type) {
         "redis" => {
             let place = if broker.is_some() {

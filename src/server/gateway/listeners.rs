@@ -15,6 +15,7 @@ use crate::{
     dev,
     server::{
         Error, GrpcListener, HttpListener,
+        debug,
         endpoints::{self, Endpoint},
         http::Paths,
         limits::Limited,
@@ -178,8 +179,13 @@ impl Built {
             paths.exact("health", &config.health.handler_prefix, endpoints::health())?;
         }
         if own.readiness.enabled {
-            let router = endpoints::readiness(self.stopping.clone());
+            let router = endpoints::readiness(self.node.clone(), self.stopping.clone());
             paths.exact("readiness", &own.readiness.handler_prefix, router)?;
+        }
+        let debug: Endpoint = config.section("debug")?;
+        if debug.enabled {
+            let prefix = &debug.handler_prefix;
+            paths.tree("debug", prefix, debug::router(prefix))?;
         }
         Ok(())
     }

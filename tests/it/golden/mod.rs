@@ -3,6 +3,7 @@
 //! A scenario that differs fails the test and is printed, unless `differs.txt` names it with a reason; one that is named
 //! there and does not differ any more fails as well.
 
+mod telemetry;
 mod transports;
 
 use std::{
