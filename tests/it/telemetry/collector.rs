@@ -27,7 +27,7 @@ use opentelemetry_proto::tonic::{
             trace_service_server::{TraceService, TraceServiceServer},
         },
     },
-    common::v1::{AnyValue, KeyValue, any_value},
+    common::v1::{KeyValue, any_value},
     logs::v1::LogRecord,
     metrics::v1::Metric,
     trace::v1::Span,
@@ -213,13 +213,5 @@ pub(super) fn attribute(attributes: &[KeyValue], name: &str) -> Option<String> {
         any_value::Value::IntValue(number) => Some(number.to_string()),
         any_value::Value::BoolValue(on) => Some(on.to_string()),
         other => panic!("{name}: {other:?}"),
-    }
-}
-
-/// A text.
-pub(super) fn text(value: &AnyValue) -> &str {
-    match &value.value {
-        Some(any_value::Value::StringValue(text)) => text,
-        other => panic!("no text: {other:?}"),
     }
 }

@@ -45,29 +45,27 @@ async fn exercised(server: &Server, on: Transport) -> Vec<String> {
     client.subscribe(json!({"channel": "news"})).await;
     client.publish("news", json!({"p": PAYLOAD})).await;
     client.push().await;
-    let refused = [
-        json!({"subscribe": {"channel": "other", "token": wrong, "data": {"p": PAYLOAD}}}),
-        json!({"sub_refresh": {"channel": "news", "token": wrong}}),
+    for request in [
         json!({"publish": {"channel": "no:such", "data": {"p": PAYLOAD}}}),
         json!({"rpc": {"method": "nosuch", "data": {"p": PAYLOAD}}}),
-    ];
-    for request in refused {
-        let number = client.request(request).await;
-        drop(client.try_next().await);
-        assert!(number > 0);
-        if client.id.is_empty() {
-            break;
-        }
+    ] {
+        assert_ne!(client.refused(request).await, 0);
     }
-    for token in [&expired, &wrong] {
-        let mut other = on.open(server).await;
-        other.request(json!({"connect": {"token": token}})).await;
-        drop(other.try_next().await);
-        let bearer = format!("Bearer {token}");
-        if let Ok(mut other) = on.open_with(server, &[("authorization", &bearer)]).await {
-            other.request(json!({"connect": {}})).await;
-            drop(other.try_next().await);
-        }
+    client
+        .request(json!({"subscribe": {"channel": "other", "token": wrong, "data": {"p": PAYLOAD}}}))
+        .await;
+    client.closed(3500, "invalid token").await;
+    let mut late = on.open(server).await;
+    let connect = json!({"connect": {"token": expired}});
+    assert_eq!(late.refused(connect).await, 109);
+    let mut foreign = on.open(server).await;
+    foreign.request(json!({"connect": {"token": wrong}})).await;
+    foreign.closed(3500, "invalid token").await;
+    let bearer = format!("Bearer {wrong}");
+    let opened = on.open_with(server, &[("authorization", &bearer)]).await;
+    if let Ok(mut other) = opened {
+        other.request(json!({"connect": {}})).await;
+        other.closed(3500, "invalid token").await;
     }
     for token in [good, expired, wrong] {
         secrets.push(signature(&token).to_owned());
