@@ -45,10 +45,7 @@ mod tests {
             trace: [7; 16],
             span: [9; 8],
         };
-        assert_eq!(
-            TraceContext::from_bytes(&context.to_bytes()),
-            Some(context)
-        );
+        assert_eq!(TraceContext::from_bytes(&context.to_bytes()), Some(context));
         for wrong in [&[][..], &[7; 23], &[7; 25], &[0; 24]] {
             assert_eq!(TraceContext::from_bytes(wrong), None, "{wrong:?}");
         }

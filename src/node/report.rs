@@ -72,7 +72,11 @@ impl Report {
     pub(super) fn received(&mut self, command: &Command) {
         let kind = frames::of_request(&command.request);
         self.frames.received(kind);
-        tracing::trace!(id = command.id, method = frames::name(kind), "command received");
+        tracing::trace!(
+            id = command.id,
+            method = frames::name(kind),
+            "command received"
+        );
         if command.id > 0 {
             self.commands.push((command.id, kind, Instant::now()));
         }
@@ -103,7 +107,12 @@ impl Report {
             self.frames.answered(kind, arrived.elapsed().as_secs_f64());
         }
         self.frames.sent(kind, 1, bytes);
-        tracing::trace!(id = reply.id, frame = frames::name(kind), bytes, "frame sent");
+        tracing::trace!(
+            id = reply.id,
+            frame = frames::name(kind),
+            bytes,
+            "frame sent"
+        );
         match &reply.body {
             ReplyBody::Error(error) => self.refused(kind, error, session),
             ReplyBody::Connect(result) => {

@@ -1,6 +1,6 @@
 //! One backend: its way, its options, its turns and its numbers. Every question passes here.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use ::http::HeaderMap;
 use tokio::time::{Instant, timeout};
@@ -18,7 +18,6 @@ use crate::{
     hooks::Feed,
     trace::{self, Tracer},
 };
-
 
 /// Something a backend can be asked for one answer.
 pub(crate) trait Answers: json::Fields + grpc::Unary + Send {}
@@ -100,7 +99,7 @@ impl Backend {
         kind: Kind,
         question: &Question<'_>,
     ) -> Result<Answer<T>, Failure> {
-        let asked = self.counted(kind, async {
+        let asked = pin!(self.counted(kind, async {
             let headers = self.headers(question);
             match &self.way {
                 Way::Http(http) => {
@@ -112,7 +111,7 @@ impl Backend {
                     grpc.ask(request, headers, self.timeout).await
                 }
             }
-        });
+        }));
         self.spanned(kind, question, asked)
             .await
             .inspect_err(|failure| log(kind, question, *failure))
@@ -128,7 +127,7 @@ impl Backend {
         bidirectional: bool,
     ) -> Result<(Answer<Granted>, Feed), Failure> {
         let kind = Kind::SubscribeStream;
-        let opened = self.counted(kind, async {
+        let opened = pin!(self.counted(kind, async {
             let headers = self.headers(question);
             let Way::Grpc(grpc) = &self.way else {
                 return Err(Failure::Connect);
@@ -140,7 +139,7 @@ impl Backend {
                 (bidirectional, self.timeout),
             )
             .await
-        });
+        }));
         self.spanned(kind, question, opened)
             .await
             .inspect_err(|failure| log(kind, question, *failure))

@@ -46,10 +46,7 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(
-        X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -82,7 +79,14 @@ fn runtime() -> String {
 /// What the kernel says of the memory: the allocator is the system's, and keeps no statistics of its own.
 fn heap() -> String {
     let rollup = proc("smaps_rollup");
-    let parts = ["Rss", "Pss", "Private_Clean", "Private_Dirty", "Anonymous", "Swap"];
+    let parts = [
+        "Rss",
+        "Pss",
+        "Private_Clean",
+        "Private_Dirty",
+        "Anonymous",
+        "Swap",
+    ];
     let status = proc("status");
     let sizes = ["VmPeak", "VmSize", "VmHWM", "VmRSS", "VmData"];
     lines(&rollup, &parts) + &lines(&status, &sizes)
@@ -139,7 +143,10 @@ mod tests {
             assert!(text.lines().count() >= 3, "{name}: {text}");
         }
         let (_, heap) = get("/debug/pprof/heap").await;
-        assert!(heap.contains("VmRSS ") && heap.contains("Anonymous "), "{heap}");
+        assert!(
+            heap.contains("VmRSS ") && heap.contains("Anonymous "),
+            "{heap}"
+        );
         let (_, runtime) = get("/debug/pprof/runtime").await;
         assert!(runtime.contains("worker 0 busy_seconds "), "{runtime}");
     }

@@ -7,9 +7,12 @@ use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 
 use super::{Error, Gateway, Outcome, Reload, Stop, watch};
-use crate::config::{self, Config, Sources};
+use crate::{
+    config::{self, Config, Sources},
+    telemetry::otel::Records,
+};
 
-/// Runs a gateway until a signal ends it. `page` is served under the root of the external listener, and `ready` is called
+/// Runs a gateway until a signal ends it. `records` hands log lines on; `page` is served under the root of the external listener, and `ready` is called
 /// once all listeners are open.
 ///
 /// # Errors
@@ -17,11 +20,15 @@ use crate::config::{self, Config, Sources};
 pub async fn run(
     config: Config,
     sources: Sources,
-    page: Option<Router>,
+    (page, records): (Option<Router>, Records),
     ready: impl FnOnce(&Gateway),
 ) -> Result<Outcome, Error> {
     announce(&config);
-    let gateway = Gateway::builder(&config).dev(page).build().await?;
+    let gateway = Gateway::builder(&config)
+        .dev(page)
+        .records(records)
+        .build()
+        .await?;
     let _pid_file = PidFile::write(&config.pid_file)?;
     ready(&gateway);
     let stop = Stop::default();

@@ -66,7 +66,10 @@ fn begin(tracer: &Tracer, name: String, headers: &HeaderMap) -> Span {
 fn describe(span: &Span, route: &str, request: &Request) {
     span.set("http.request.method", request.method().as_str().to_owned());
     server(span, request, true);
-    let peer = request.extensions().get::<RemoteAddress>().map(|peer| peer.0);
+    let peer = request
+        .extensions()
+        .get::<RemoteAddress>()
+        .map(|peer| peer.0);
     if let Some(peer) = peer {
         span.set("network.peer.address", peer.ip().to_canonical().to_string());
         span.set("network.peer.port", i64::from(peer.port()));

@@ -120,6 +120,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Guard {
     queue: Arc<Queue>,
+    records: otel::Records,
 }
 
 impl Guard {
@@ -127,6 +128,14 @@ impl Guard {
     #[must_use]
     pub fn dropped(&self) -> DroppedLines {
         DroppedLines(Arc::clone(self.queue.dropped()))
+    }
+}
+
+impl Guard {
+    /// What hands lines on, once a gateway exports them.
+    #[must_use]
+    pub fn records(&self) -> otel::Records {
+        self.records.clone()
     }
 }
 
@@ -169,14 +178,15 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
         (Style::Json, Box::new(io::stderr()))
     };
     let queue = Queue::start(output).map_err(Error::Thread)?;
-    let lines = Lines::new(config.level, style, Arc::clone(&queue));
+    let records = otel::Records::default();
+    let lines = Lines::new(config.level, style, Arc::clone(&queue), records.clone());
     let subscriber = tracing_subscriber::registry().with(lines);
     match tracing::subscriber::set_global_default(subscriber) {
         Ok(()) => {
             if let Some(complaint) = config.complaint() {
                 tracing::warn!("{complaint}");
             }
-            Ok(Guard { queue })
+            Ok(Guard { queue, records })
         }
         Err(_already_set) => {
             queue.close();

@@ -12,8 +12,7 @@ use crate::{
         PublishOptions, PublishResult,
     },
     model::{
-        Channel, ChannelEvent, ClientId, ClientInfo, Control as ControlCommand, NodeId,
-        Publication,
+        Channel, ChannelEvent, ClientId, ClientInfo, Control as ControlCommand, NodeId, Publication,
     },
 };
 

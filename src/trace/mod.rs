@@ -81,12 +81,7 @@ impl Tracer {
         Span(Context::current())
     }
 
-    fn start(
-        &self,
-        name: impl Into<Cow<'static, str>>,
-        kind: SpanKind,
-        parent: &Context,
-    ) -> Span {
+    fn start(&self, name: impl Into<Cow<'static, str>>, kind: SpanKind, parent: &Context) -> Span {
         let builder = self.0.span_builder(name).with_kind(kind);
         let span = self.0.build_with_context(builder, parent);
         Span(parent.with_span(span))

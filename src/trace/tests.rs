@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::{
-    engine::{Broker as _, Event, PublishOptions, event_channel, memory::Memory},
+    engine::{Event, PublishOptions, event_channel, memory::Memory},
     model::{Channel, ChannelEvent, Publication},
 };
 
@@ -67,7 +67,10 @@ fn kept_headers_say_the_same() {
     let pairs = [("Traceparent".to_owned(), PARENT.to_owned())];
     let (tracer, kept) = tracer(Sampler::AlwaysOn);
     tracer.server("s", &from_pairs(&pairs)).end();
-    assert_eq!(kept.0.lock()[0].parent_span_id.to_string(), "b7ad6b7169203331");
+    assert_eq!(
+        kept.0.lock()[0].parent_span_id.to_string(),
+        "b7ad6b7169203331"
+    );
     tracer.server("s", &from_pairs(&[])).end();
     assert_eq!(kept.0.lock()[1].parent_span_id, SpanId::INVALID);
 }

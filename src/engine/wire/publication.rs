@@ -6,9 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    model::{
-        ClientId, ClientInfo, Epoch, Publication, StreamPosition, TraceContext, UserId,
-    },
+    model::{ClientId, ClientInfo, Epoch, Publication, StreamPosition, TraceContext, UserId},
     pb::stream as pb,
 };
 

@@ -14,8 +14,7 @@ use crate::{
     config::Config,
     dev,
     server::{
-        Error, GrpcListener, HttpListener,
-        debug,
+        Error, GrpcListener, HttpListener, debug,
         endpoints::{self, Endpoint},
         http::Paths,
         limits::Limited,

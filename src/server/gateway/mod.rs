@@ -37,6 +37,7 @@ use crate::{
     node::{self, Node},
     policy::{self, Policy},
     proxy::Proxies,
+    telemetry::otel::Records,
     transport::{
         self, Origins, PeerRules, Tasks, TrustedProxies,
         grpc::{self, Health},
@@ -159,8 +160,12 @@ impl Gateway {
         let Instrument {
             instrument_http_handlers: counting,
         } = config.section("prometheus")?;
-        let Additions { hooks, front } = additions;
-        let built = Built::new(config, &own, &client, hooks).await?;
+        let Additions {
+            hooks,
+            front,
+            records,
+        } = additions;
+        let built = Built::new(config, &own, &client, (hooks, records)).await?;
         built.warn_of_plain_listeners(config, &own)?;
         built.entrances.warn_of_operators(config);
         let health = Health::serving().await;
@@ -229,11 +234,11 @@ impl Built {
         config: &Config,
         own: &OwnConfig,
         client: &transport::ClientConfig,
-        hooks: Option<Wrap>,
+        (hooks, records): (Option<Wrap>, Option<Records>),
     ) -> Result<Self, Error> {
         let registry = Registry::new();
         let id = NodeId::from(uuid::Uuid::new_v4().to_string());
-        let tracing = Tracing::new(config, &id, &registry)?;
+        let tracing = Tracing::new(config, &id, &registry, records)?;
         let auth = Authenticator::new(&config.section("")?, &registry)?;
         let proxies = proxies(config, &auth, &registry, &tracing)?;
         let policy = Policy::new(&config.section("")?, auth.clone())?;

@@ -8,7 +8,7 @@ use crate::{
     config::{self, Config},
     engine::Engine,
     model::NodeId,
-    telemetry::otel::{Exporters, Identity},
+    telemetry::otel::{Exporters, Identity, More, Records},
     trace::{self, SCOPE, Spans, Tracer},
 };
 
@@ -28,6 +28,8 @@ struct OwnSection {
     command_spans: bool,
     proxy_spans: bool,
     engine_spans: bool,
+    metrics: bool,
+    logs: bool,
 }
 
 /// The exporters of the gateway, and a tracer for each who makes spans. All are empty without OpenTelemetry.
@@ -41,7 +43,13 @@ pub(super) struct Tracing {
 }
 
 impl Tracing {
-    pub(super) fn new(config: &Config, node: &NodeId, registry: &Registry) -> Result<Self, Error> {
+    /// `records` is what hands the log lines of the process on, if there is such.
+    pub(super) fn new(
+        config: &Config,
+        node: &NodeId,
+        registry: &Registry,
+        records: Option<Records>,
+    ) -> Result<Self, Error> {
         let section: Section = config.section("opentelemetry")?;
         if !section.enabled {
             return Ok(Self::default());
@@ -56,7 +64,11 @@ impl Tracing {
             node: node.as_str(),
         };
         let variables = config::variables("OTEL_").collect();
-        let exporters = Exporters::start(identity, &variables, registry)?;
+        let more = More {
+            metrics: own.metrics,
+            logs: records.filter(|_| own.logs),
+        };
+        let exporters = Exporters::start(identity, &variables, registry, &more)?;
         let tracer = |wanted: bool| wanted.then(|| Tracer::from(exporters.tracer(SCOPE)));
         Ok(Self {
             api: tracer(section.api),

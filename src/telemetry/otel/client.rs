@@ -1,10 +1,6 @@
 //! How exporters reach the collector: an HTTP client that works from the library's own threads, and TLS as the variables say.
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, time::Duration};
 
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use tokio::runtime::Handle;
@@ -13,7 +9,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 use super::{Error, Variables};
 
 /// Longest time of a request unless a variable says another.
-const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest answer that is read; a collector answers next to nothing.
 const ANSWER: usize = 1024 * 1024;
 
@@ -43,7 +39,9 @@ pub(super) struct Post {
 
 impl Post {
     pub(super) fn new(variables: &Variables) -> Result<Self, Error> {
-        let milliseconds = variables.first(&PATIENCE).and_then(|text| text.parse().ok());
+        let milliseconds = variables
+            .first(&PATIENCE)
+            .and_then(|text| text.parse().ok());
         let mut builder = reqwest::Client::builder()
             .timeout(milliseconds.map_or(TIMEOUT, Duration::from_millis))
             .redirect(reqwest::redirect::Policy::none());
@@ -99,7 +97,7 @@ pub(super) fn grpc_tls(variables: &Variables) -> Result<Option<ClientTlsConfig>,
     if authority.is_none() && identity.is_none() {
         return Ok(None);
     }
-    let mut tls = ClientTlsConfig::new().with_native_roots();
+    let mut tls = native();
     if let Some(pem) = authority {
         tls = tls.ca_certificate(Certificate::from_pem(pem));
     }
@@ -109,13 +107,20 @@ pub(super) fn grpc_tls(variables: &Variables) -> Result<Option<ClientTlsConfig>,
     Ok(Some(tls))
 }
 
+/// TLS with the authorities of the system.
+pub(super) fn native() -> ClientTlsConfig {
+    ClientTlsConfig::new().with_native_roots()
+}
+
 fn identity(variables: &Variables) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
     Ok(file(variables, CHAIN)?.zip(file(variables, KEY)?))
 }
 
 /// The file that the first of the variables names.
 fn file(variables: &Variables, names: [&'static str; 2]) -> Result<Option<Vec<u8>>, Error> {
-    let named = names.into_iter().find_map(|name| Some((name, variables.get(name)?)));
+    let named = names
+        .into_iter()
+        .find_map(|name| Some((name, variables.get(name)?)));
     let Some((variable, path)) = named else {
         return Ok(None);
     };

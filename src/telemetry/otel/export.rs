@@ -36,7 +36,7 @@ impl Waiting {
     }
 
     /// True when there is a place, which is taken then.
-    fn enter(&self) -> bool {
+    pub(super) fn enter(&self) -> bool {
         let room = |now: usize| (now < self.most).then_some(now + 1);
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         let entered = self.now.fetch_update(set, fetch, room).is_ok();
@@ -46,7 +46,7 @@ impl Waiting {
         entered
     }
 
-    fn left(&self, count: usize) {
+    pub(super) fn left(&self, count: usize) {
         self.now.fetch_sub(count, Ordering::Relaxed);
     }
 }

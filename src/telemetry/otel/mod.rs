@@ -5,20 +5,33 @@
 
 mod client;
 mod export;
+mod logs;
+mod metrics;
 mod resource;
+mod send;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{
+    ExporterBuildError, LogExporter, Protocol, SpanExporter, WithExportConfig as _,
+};
 use opentelemetry_otlp::{WithHttpConfig as _, WithTonicConfig as _};
 use opentelemetry_sdk::{
     Resource,
+    logs::SdkLoggerProvider,
     trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider},
 };
 use prometheus::{IntCounterVec, Opts, Registry};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
-use self::export::{Bounded, Careful, Waiting};
+pub use self::logs::Records;
+use self::{
+    export::{Bounded, Careful, Waiting},
+    metrics::Pusher,
+    send::Sender,
+};
 
 /// Spans that may wait when `OTEL_BSP_MAX_QUEUE_SIZE` does not say (the SDK's own default).
 const QUEUE: usize = 2048;
@@ -50,6 +63,9 @@ pub enum Error {
     /// Another variable cannot be used.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
+    /// The endpoint of metrics over gRPC cannot be used.
+    #[error("the endpoint of metrics cannot be used")]
+    Endpoint(#[from] tonic::transport::Error),
     /// Its metrics are registered already.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -98,10 +114,22 @@ pub struct Identity<'a> {
     pub node: &'a str,
 }
 
+/// What is exported beside spans.
+#[derive(Clone, Debug, Default)]
+pub struct More {
+    /// The metrics of the registry.
+    pub metrics: bool,
+    /// Log lines: what hands them on.
+    pub logs: Option<Records>,
+}
+
 /// The providers of one node.
 #[derive(Debug)]
 pub struct Exporters {
     traces: SdkTracerProvider,
+    logs: Option<(SdkLoggerProvider, Arc<()>)>,
+    metrics: JoinSet<()>,
+    end: CancellationToken,
 }
 
 impl Exporters {
@@ -113,6 +141,7 @@ impl Exporters {
         identity: Identity<'_>,
         variables: &Variables,
         registry: &Registry,
+        more: &More,
     ) -> Result<Self, Error> {
         let resource = resource::resource(identity, variables)?;
         let dropped = IntCounterVec::new(
@@ -123,11 +152,37 @@ impl Exporters {
             &["signal"],
         )?;
         registry.register(Box::new(dropped.clone()))?;
-        let queue = variables.number("OTEL_BSP_MAX_QUEUE_SIZE").unwrap_or(QUEUE);
-        let waiting = Arc::new(Waiting::new(queue, dropped.with_label_values(&["traces"])));
-        Ok(Self {
-            traces: traces(resource, variables, waiting)?,
-        })
+        let waiting = |variable: &str, signal: &str| {
+            let queue = variables.number(variable).unwrap_or(QUEUE);
+            Arc::new(Waiting::new(queue, dropped.with_label_values(&[signal])))
+        };
+        let mut exporters = Self {
+            traces: traces(
+                resource.clone(),
+                variables,
+                waiting("OTEL_BSP_MAX_QUEUE_SIZE", "traces"),
+            )?,
+            logs: None,
+            metrics: JoinSet::new(),
+            end: CancellationToken::new(),
+        };
+        if let Some(records) = &more.logs {
+            let waiting = waiting("OTEL_BLRP_MAX_QUEUE_SIZE", "logs");
+            let provider = logs::provider(log_exporter(variables)?, resource.clone(), &waiting);
+            let open = records.open(&provider);
+            exporters.logs = Some((provider, open));
+        }
+        if more.metrics {
+            let pusher = Pusher {
+                registry: registry.clone(),
+                resource,
+                sender: Sender::new(variables, over_grpc(variables)?)?,
+                every: send::interval(variables),
+            };
+            let run = Arc::new(pusher).run(exporters.end.clone());
+            exporters.metrics.spawn(run);
+        }
+        Ok(exporters)
     }
 
     /// Makes spans.
@@ -138,10 +193,27 @@ impl Exporters {
 
     /// Sends what is left and ends the threads.
     pub async fn close(self) {
-        let closing = move || self.traces.shutdown_with_timeout(LAST_WAIT);
+        let Self {
+            traces,
+            logs,
+            mut metrics,
+            end,
+        } = self;
+        end.cancel();
+        let pushed = async { while metrics.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WAIT, pushed).await.is_err() {
+            tracing::error!("the last metrics were not exported in time");
+        }
+        // The library waits for its threads, which must not hold up the runtime.
+        let closing = move || {
+            let logs = logs.map(|(provider, _open)| provider.shutdown_with_timeout(LAST_WAIT));
+            (traces.shutdown_with_timeout(LAST_WAIT), logs)
+        };
         match tokio::task::spawn_blocking(closing).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "opentelemetry error"),
+            Ok((Ok(()), None | Some(Ok(())))) => {}
+            Ok((Err(error), _) | (_, Some(Err(error)))) => {
+                tracing::error!(%error, "opentelemetry error");
+            }
             Err(error) => tracing::error!(%error, "opentelemetry error"),
         }
     }
@@ -163,24 +235,41 @@ fn traces(
 }
 
 /// The protocol is that of all signals: the variable of one has no effect (metrics.md 16.1).
-fn exporter(variables: &Variables) -> Result<SpanExporter, Error> {
-    let exporter = match variables.get("OTEL_EXPORTER_OTLP_PROTOCOL") {
-        None | Some("http/protobuf") => SpanExporter::builder()
-            .with_http()
-            .with_protocol(Protocol::HttpBinary)
-            .with_http_client(client::Post::new(variables)?)
-            .build()?,
-        Some("grpc") => {
-            let builder = SpanExporter::builder().with_tonic();
+fn over_grpc(variables: &Variables) -> Result<bool, Error> {
+    match variables.get("OTEL_EXPORTER_OTLP_PROTOCOL") {
+        None | Some("http/protobuf") => Ok(false),
+        Some("grpc") => Ok(true),
+        Some(other) => Err(Error::Protocol(other.to_owned())),
+    }
+}
+
+/// An exporter of the library, whichever signal it is for.
+macro_rules! exporter {
+    ($kind:ident, $variables:expr) => {{
+        let variables: &Variables = $variables;
+        if over_grpc(variables)? {
+            let builder = $kind::builder().with_tonic();
             match client::grpc_tls(variables)? {
                 Some(tls) => builder.with_tls_config(tls),
                 None => builder,
             }
             .build()?
+        } else {
+            $kind::builder()
+                .with_http()
+                .with_protocol(Protocol::HttpBinary)
+                .with_http_client(client::Post::new(variables)?)
+                .build()?
         }
-        Some(other) => return Err(Error::Protocol(other.to_owned())),
-    };
-    Ok(exporter)
+    }};
+}
+
+fn exporter(variables: &Variables) -> Result<SpanExporter, Error> {
+    Ok(exporter!(SpanExporter, variables))
+}
+
+fn log_exporter(variables: &Variables) -> Result<LogExporter, Error> {
+    Ok(exporter!(LogExporter, variables))
 }
 
 #[cfg(test)]

@@ -17,16 +17,17 @@ pub(super) fn resource(identity: Identity<'_>, variables: &Variables) -> Result<
     let mut attributes = vec![
         (SERVICE_NAME.to_owned(), identity.service.to_owned()),
         ("service.instance.id".to_owned(), identity.node.to_owned()),
-        (
-            "version".to_owned(),
-            env!("CARGO_PKG_VERSION").to_owned(),
-        ),
+        ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
     ];
     let given = variables.get("OTEL_RESOURCE_ATTRIBUTES");
     for pair in given.into_iter().flat_map(|text| text.split(',')) {
         let malformed = || Error::Resource(pair.to_owned());
         let (name, value) = pair.split_once('=').ok_or_else(malformed)?;
-        put(&mut attributes, name.trim(), decoded(value.trim()).into_owned());
+        put(
+            &mut attributes,
+            name.trim(),
+            decoded(value.trim()).into_owned(),
+        );
     }
     if let Some(name) = variables.get("OTEL_SERVICE_NAME") {
         put(&mut attributes, SERVICE_NAME, name.to_owned());
@@ -46,7 +47,7 @@ fn put(attributes: &mut Vec<(String, String)>, name: &str, value: String) {
 }
 
 /// `%20` and the like as what they stand for; what cannot be decoded stays as it is.
-fn decoded(text: &str) -> Cow<'_, str> {
+pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }

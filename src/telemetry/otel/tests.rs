@@ -32,7 +32,10 @@ fn a_resource_says_who_it_is_and_nothing_else() {
 #[test]
 fn variables_go_on_top_and_the_name_of_the_service_wins() {
     let given = variables(&[
-        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=res, version=v9,a=b%20c,d=50%"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "service.name=res, version=v9,a=b%20c,d=50%",
+        ),
         ("OTEL_SERVICE_NAME", "own"),
     ]);
     let resource = resource::resource(IDENTITY, &given).unwrap();
@@ -46,7 +49,13 @@ fn variables_go_on_top_and_the_name_of_the_service_wins() {
 #[tokio::test]
 async fn what_cannot_be_used_is_named() {
     let start = |pairs: &[(&str, &str)]| {
-        Exporters::start(IDENTITY, &variables(pairs), &Registry::new()).map(drop)
+        Exporters::start(
+            IDENTITY,
+            &variables(pairs),
+            &Registry::new(),
+            &More::default(),
+        )
+        .map(drop)
     };
     let refused = [
         (("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"), "http/json"),
@@ -66,6 +75,9 @@ async fn what_cannot_be_used_is_named() {
 
 #[test]
 fn headers_do_not_show_in_debug() {
-    let given = variables(&[("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20s3cret")]);
+    let given = variables(&[(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "authorization=Bearer%20s3cret",
+    )]);
     assert!(!format!("{given:?}").contains("s3cret"));
 }

@@ -355,7 +355,10 @@ fn spawn(folder: &Path, variables: &[(String, String)]) -> std::io::Result<Child
     for (name, _) in std::env::vars_os() {
         // Settings of the tests, and of the person who runs them, are not the server's.
         let text = name.to_string_lossy();
-        if text.starts_with("CENTRIPETAL_") || text.starts_with("CENTRIFUGO_") || text.starts_with("OTEL_") {
+        if text.starts_with("CENTRIPETAL_")
+            || text.starts_with("CENTRIFUGO_")
+            || text.starts_with("OTEL_")
+        {
             command.env_remove(&name);
         }
     }

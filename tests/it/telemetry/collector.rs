@@ -118,7 +118,9 @@ impl LogsService for Services {
 }
 
 fn body(headers: &HeaderMap, body: &Bytes) -> Vec<u8> {
-    let gzip = headers.get("content-encoding").is_some_and(|encoding| encoding == "gzip");
+    let gzip = headers
+        .get("content-encoding")
+        .is_some_and(|encoding| encoding == "gzip");
     if !gzip {
         return body.to_vec();
     }
@@ -180,7 +182,10 @@ impl Collector {
     pub(super) fn variables(&self, protocol: &str) -> Vec<(String, String)> {
         [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol.to_owned()),
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", self.address)),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                format!("http://{}", self.address),
+            ),
             ("OTEL_BSP_SCHEDULE_DELAY", "50".to_owned()),
             ("OTEL_BLRP_SCHEDULE_DELAY", "50".to_owned()),
             ("OTEL_METRIC_EXPORT_INTERVAL", "100".to_owned()),
@@ -197,6 +202,28 @@ impl Collector {
         })
         .await;
         with(&self.received, |all| all.spans.clone())
+    }
+
+    /// Metrics of this name, as soon as one is as wished.
+    pub(super) async fn metric(&self, name: &str, wished: impl Fn(&Metric) -> bool) {
+        eventually(name, || async {
+            with(&self.received, |all| {
+                let mut metrics = all.metrics.iter();
+                metrics.any(|metric| metric.name == name && wished(metric))
+            })
+        })
+        .await;
+    }
+
+    /// The first log record that is as wished.
+    pub(super) async fn record(&self, wished: impl Fn(&LogRecord) -> bool) -> LogRecord {
+        let found = || {
+            with(&self.received, |all| {
+                all.logs.iter().find(|record| wished(record)).cloned()
+            })
+        };
+        eventually("a record as wished", || async { found().is_some() }).await;
+        found().unwrap_or_default()
     }
 
     /// What has come so far.

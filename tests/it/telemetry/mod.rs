@@ -6,7 +6,11 @@ mod secrets;
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, http::HeaderMap, routing::post};
-use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
+use opentelemetry_proto::tonic::{
+    common::v1::any_value,
+    metrics::v1::{NumberDataPoint, metric::Data, number_data_point::Value as Value64},
+    trace::v1::{Span, span::SpanKind, status::StatusCode},
+};
 use serde_json::{Value, json};
 
 use self::collector::{Collector, attribute};
@@ -93,7 +97,10 @@ async fn one_trace_across_nodes(protocol: &str) {
         .iter()
         .map(|span| {
             assert_eq!(span.parent_span_id, publish.span_id);
-            assert_eq!(attribute(&span.attributes, "centrifugo.channel").as_deref(), Some("news"));
+            assert_eq!(
+                attribute(&span.attributes, "centrifugo.channel").as_deref(),
+                Some("news")
+            );
             attribute(&span.attributes, "centripetal.subscribers").unwrap()
         })
         .collect();
@@ -124,7 +131,9 @@ async fn a_trace_that_is_not_recorded_costs_nothing_further_on() {
     reader.publish("news", json!({"n": 2})).await;
     reader.push().await;
     publish_traced(&server, "news", PARENT).await;
-    let spans = collector.spans(|spans| !named(spans, "broadcast").is_empty()).await;
+    let spans = collector
+        .spans(|spans| !named(spans, "broadcast").is_empty())
+        .await;
     assert_eq!(in_trace(&spans).len(), spans.len());
     assert_eq!(spans.len(), 3, "{spans:#?}");
 }
@@ -136,13 +145,17 @@ async fn commands_belong_to_the_trace_of_their_connection() {
     let server = Server::start_with(settings, collector.variables("grpc")).await;
     for transport in Transport::ALL {
         let before = collector.spans_so_far().len();
-        let opened = transport.open_with(&server, &[("traceparent", PARENT)]).await;
+        let opened = transport
+            .open_with(&server, &[("traceparent", PARENT)])
+            .await;
         let mut client = opened.unwrap();
         let token = Server::token(&json!({"sub": "ann"}));
         client.connect(json!({"token": token})).await;
         client.subscribe(json!({"channel": "news"})).await;
         client.publish("news", json!({"n": 1})).await;
-        client.send(json!({"id": 77, "presence": {"channel": "news"}})).await;
+        client
+            .send(json!({"id": 77, "presence": {"channel": "news"}}))
+            .await;
         let presence = |spans: &[Span]| {
             !named(&spans[before..], "client presence").is_empty()
                 && !named(&spans[before..], "broadcast").is_empty()
@@ -152,7 +165,10 @@ async fn commands_belong_to_the_trace_of_their_connection() {
         let publish = named(&spans, "client publish")[0];
         assert_eq!(hex(&publish.parent_span_id), CALLER);
         assert_eq!(publish.kind(), SpanKind::Server);
-        assert_eq!(attribute(&publish.attributes, "centrifugo.channel").as_deref(), Some("news"));
+        assert_eq!(
+            attribute(&publish.attributes, "centrifugo.channel").as_deref(),
+            Some("news")
+        );
         let engine = named(&spans, "engine publish")[0];
         assert_eq!(engine.parent_span_id, publish.span_id);
         assert_eq!(named(&spans, "broadcast")[0].parent_span_id, engine.span_id);
@@ -162,6 +178,53 @@ async fn commands_belong_to_the_trace_of_their_connection() {
         assert_eq!(named(&spans, "client connect").len(), 1);
         assert_eq!(named(&spans, "client subscribe").len(), 1);
     }
+}
+
+/// Metrics and log lines come as well, when they are wanted, and only then.
+async fn metrics_and_lines(protocol: &str) {
+    let collector = Collector::start().await;
+    let mut settings = settings(&json!({"metrics": true, "logs": true}));
+    settings["log"] = json!({"level": "info"});
+    let server = Server::start_with(settings, collector.variables(protocol)).await;
+    publish_traced(&server, "news", PARENT).await;
+    let one = |point: &NumberDataPoint| {
+        let kind = attribute(&point.attributes, "type");
+        kind.as_deref() == Some("publication") && point.value == Some(Value64::AsDouble(1.0))
+    };
+    collector
+        .metric("centrifugo_node_messages_sent_count", |metric| {
+            matches!(&metric.data, Some(Data::Sum(sum)) if sum.is_monotonic && sum.data_points.iter().any(one))
+        })
+        .await;
+    let refused = http_client()
+        .post(format!("{}/publish", server.api_url()))
+        .header("x-api-key", Server::API_KEY)
+        .body("{broken")
+        .send()
+        .await;
+    assert!(refused.is_ok());
+    let record = collector
+        .record(|record| {
+            let body = record.body.as_ref().and_then(|body| body.value.as_ref());
+            matches!(body, Some(any_value::Value::StringValue(text)) if text == "error decoding API request body")
+        })
+        .await;
+    assert_eq!(record.severity_text, "ERROR");
+    assert_eq!(
+        attribute(&record.attributes, "path").as_deref(),
+        Some("/api/publish")
+    );
+    assert!(server.log().contains("error decoding API request body"));
+}
+
+#[tokio::test]
+async fn metrics_and_lines_come_over_grpc() {
+    metrics_and_lines("grpc").await;
+}
+
+#[tokio::test]
+async fn metrics_and_lines_come_over_http() {
+    metrics_and_lines("http/protobuf").await;
 }
 
 /// A backend that allows everything and keeps the headers it was asked with.
@@ -175,7 +238,9 @@ async fn backend() -> (String, Arc<Mutex<Vec<HeaderMap>>>, tokio::task::JoinSet<
             r#"{"result":{"user":"ann","data":{}}}"#
         }),
     );
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await
+        .unwrap();
     let address = format!("http://{}/ask", listener.local_addr().unwrap());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
@@ -197,10 +262,14 @@ async fn the_backend_is_told_of_the_question() {
         "proxy": {"endpoint": address}, "without_namespace": {"proxy_enabled": true},
     });
     let server = Server::start_with(settings, collector.variables("grpc")).await;
-    let opened = Transport::Json.open_with(&server, &[("traceparent", PARENT)]).await;
+    let opened = Transport::Json
+        .open_with(&server, &[("traceparent", PARENT)])
+        .await;
     let mut client = opened.unwrap();
     client.connect(json!({})).await;
-    client.call(json!({"rpc": {"method": "add", "data": {}}})).await;
+    client
+        .call(json!({"rpc": {"method": "add", "data": {}}}))
+        .await;
     let spans = collector
         .spans(|spans| !named(spans, "client rpc").is_empty())
         .await;
@@ -236,7 +305,10 @@ async fn a_full_queue_drops_spans_and_says_so() {
     // Nobody listens, and the queue has one place, which is given back every ten minutes.
     let [port] = crate::support::free_ports();
     let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{port}")),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("http://127.0.0.1:{port}"),
+        ),
         ("OTEL_BSP_SCHEDULE_DELAY", "600000".to_owned()),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "1".to_owned()),
         ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1".to_owned()),

@@ -41,7 +41,9 @@ async fn exercised(server: &Server, on: Transport) -> Vec<String> {
     let wrong = format!("{}x", Server::token(&json!({"sub": "eve"})));
     let mut secrets = vec!["claims-are-private".to_owned()];
     let mut client = on.open(server).await;
-    client.connect(json!({"token": good, "data": {"p": PAYLOAD}})).await;
+    client
+        .connect(json!({"token": good, "data": {"p": PAYLOAD}}))
+        .await;
     client.subscribe(json!({"channel": "news"})).await;
     client.publish("news", json!({"p": PAYLOAD})).await;
     client.push().await;
@@ -77,9 +79,18 @@ async fn exercised(server: &Server, on: Transport) -> Vec<String> {
 async fn called(server: &Server) {
     for key in [Server::API_KEY, "wrong-key-of-somebody"] {
         for (path, body) in [
-            ("publish", json!({"channel": "news", "data": {"p": PAYLOAD}})),
-            ("publish", json!({"channel": "no:such", "data": {"p": PAYLOAD}})),
-            ("publish", json!({"channel": "news", "b64data": format!("?{PAYLOAD}")})),
+            (
+                "publish",
+                json!({"channel": "news", "data": {"p": PAYLOAD}}),
+            ),
+            (
+                "publish",
+                json!({"channel": "no:such", "data": {"p": PAYLOAD}}),
+            ),
+            (
+                "publish",
+                json!({"channel": "news", "b64data": format!("?{PAYLOAD}")}),
+            ),
         ] {
             let url = format!("{}/{path}?api_key={key}", server.api_url());
             let request = http_client().post(url).header("x-api-key", key);
