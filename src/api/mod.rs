@@ -17,6 +17,7 @@ use crate::{
     trace::{Span, Tracer},
 };
 
+pub mod admin;
 mod batch;
 mod channels;
 mod connections;

@@ -99,7 +99,8 @@ impl Backend {
         kind: Kind,
         question: &Question<'_>,
     ) -> Result<Answer<T>, Failure> {
-        let asked = pin!(self.counted(kind, async {
+        // Boxed: what waits for a turn and a time limit would hold the call three times, and most never run all of it.
+        let call = Box::pin(async {
             let headers = self.headers(question);
             match &self.way {
                 Way::Http(http) => {
@@ -108,10 +109,11 @@ impl Backend {
                 }
                 Way::Grpc(grpc) => {
                     let request = T::request(question, self.carriage);
-                    grpc.ask(request, headers, self.timeout).await
+                    Box::pin(grpc.ask(request, headers, self.timeout)).await
                 }
             }
-        }));
+        });
+        let asked = pin!(self.counted(kind, call));
         self.spanned(kind, question, asked)
             .await
             .inspect_err(|failure| log(kind, question, *failure))
@@ -127,7 +129,7 @@ impl Backend {
         bidirectional: bool,
     ) -> Result<(Answer<Granted>, Feed), Failure> {
         let kind = Kind::SubscribeStream;
-        let opened = pin!(self.counted(kind, async {
+        let call = Box::pin(async {
             let headers = self.headers(question);
             let Way::Grpc(grpc) = &self.way else {
                 return Err(Failure::Connect);
@@ -139,7 +141,8 @@ impl Backend {
                 (bidirectional, self.timeout),
             )
             .await
-        }));
+        });
+        let opened = pin!(self.counted(kind, call));
         self.spanned(kind, question, opened)
             .await
             .inspect_err(|failure| log(kind, question, *failure))

@@ -79,10 +79,6 @@ const STARTED_DIFFERENTLY: &[(&str, &str)] = &[
         "proxy_endpoint_scheme",
         "a scheme that nobody speaks stops the start, not the first question",
     ),
-    (
-        "insecure_switches",
-        "needs the admin page, which does not exist yet",
-    ),
 ];
 
 fn golden(name: &str) -> String {
