@@ -55,7 +55,8 @@
 //! | [`proxy`] | whom the standard answers ask: your backend, over HTTP and gRPC | [`proxy::Proxies`] |
 //! | [`transport`] | gRPC and WebSocket as adapters | [`transport::grpc::Communicate`], [`transport::websocket::Endpoint`] |
 //! | [`api`] | the server API as an adapter | [`api::Api`] |
-//! | [`config`], [`telemetry`] | options, logs | [`config::Config`] |
+//! | [`trace`] | spans and their W3C context | [`trace::Tracer`] |
+//! | [`config`], [`telemetry`] | options; logs, exporters of OpenTelemetry | [`config::Config`] |
 //! | [`server`] | all of it wired, start to drain | [`server::Gateway`] |
 //! | [`client`] | the Rust client; needs only `protocol` and `model` | [`client::Client`] |
 //! | [`cli`] | what a person types | |
@@ -82,6 +83,7 @@ pub mod server;
 mod session;
 mod summary;
 pub mod telemetry;
+pub mod trace;
 pub mod transport;
 
 mod pb {

@@ -29,7 +29,7 @@ fn start(start: Start) -> u8 {
             return 1;
         }
     };
-    let _guard = match telemetry::init(&loaded.config.log) {
+    let guard = match telemetry::init(&loaded.config.log) {
         Ok(guard) => guard,
         Err(error) => {
             telemetry::early_fatal(
@@ -48,10 +48,14 @@ fn start(start: Start) -> u8 {
         return 1;
     }
     loaded.config.start_warnings().iter().for_each(warn);
-    match serve(loaded.config, start.sources, start.page) {
+    let records = guard.records();
+    match serve(loaded.config, start.sources, (start.page, records)) {
         Ok(code) => code,
         Err(error) => {
-            tracing::error!(target: telemetry::FATAL, error = format!("{error:#}"), "server stopped");
+            let step = error
+                .downcast_ref()
+                .map_or("server stopped", server::Error::step);
+            tracing::error!(target: telemetry::FATAL, error = format!("{error:#}"), "{step}");
             1
         }
     }
@@ -69,13 +73,17 @@ fn warn(warning: &config::Warning) {
 }
 
 /// Runs the server until a signal ends it; `sources` are for reading the configuration again.
-fn serve(config: Config, sources: Sources, page: Option<Page>) -> anyhow::Result<u8> {
+fn serve(
+    config: Config,
+    sources: Sources,
+    (page, records): (Option<Page>, telemetry::otel::Records),
+) -> anyhow::Result<u8> {
     let (router, banner) = page.map(|page| (page.router, page.banner)).unzip();
     let ready = |_gateway: &server::Gateway| banner.iter().for_each(|text| tell(text));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    let ended = runtime.block_on(server::run(config, sources, router, ready))?;
+    let ended = runtime.block_on(server::run(config, sources, (router, records), ready))?;
     Ok(u8::from(ended != server::Outcome::default()))
 }
 

@@ -140,6 +140,7 @@ impl Api {
         let Named::Served(method) = command.method else {
             return Err(Error::NotFound);
         };
+        self.note(|span| span.set("method", method.name().to_ascii_uppercase()));
         let params = match &command.params {
             // Absent params are an empty object, and `info` does not look at its params at all.
             Some(params) if method != Method::Info => params.get(),
@@ -147,7 +148,9 @@ impl Api {
         };
         let call = Call::from_json(method, params.as_bytes())
             .map_err(|error| bad_request(method, "", &error.to_string()))?;
-        self.call(Via::Legacy, call).await
+        let answer = self.call(Via::Legacy, call).await;
+        self.note_failure(&answer);
+        answer
     }
 }
 

@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 use crate::{
     model::{Channel, ClientId, Target, UserId},
     node::{self, Node},
+    trace::{Span, Tracer},
 };
 
 pub mod admin;
@@ -103,6 +104,8 @@ impl Via {
 #[derive(Clone, Debug)]
 pub struct Api {
     shared: Arc<Shared>,
+    /// Set when requests run inside of spans.
+    tracer: Option<Tracer>,
 }
 
 #[derive(Debug)]
@@ -125,6 +128,27 @@ impl Api {
                 metrics,
                 stopping,
             }),
+            tracer: None,
+        }
+    }
+
+    /// The same API, writing what is asked into the spans that its requests run inside of.
+    #[must_use]
+    pub fn traced(self, tracer: Option<Tracer>) -> Self {
+        Self { tracer, ..self }
+    }
+
+    /// Writes into the span of the request, if there is one.
+    fn note(&self, write: impl FnOnce(&Span)) {
+        if let Some(tracer) = &self.tracer {
+            write(&tracer.present());
+        }
+    }
+
+    /// Says in the span that the request failed. Commands of a batch fail without that.
+    fn note_failure(&self, answer: &Result<Outcome, Error>) {
+        if let Err(error) = answer {
+            self.note(|span| span.fail(format!("{}: {error}", error.code())));
         }
     }
 
@@ -135,6 +159,7 @@ impl Api {
     pub async fn call(&self, via: Via, call: Call) -> Result<Outcome, Error> {
         let method = call.method();
         let span = tracing::debug_span!("api", protocol = via.protocol(), method = method.name());
+        self.note(|span| describe(span, &call));
         let started = Instant::now();
         let answer = call.run(self).instrument(span).await;
         let metrics = &self.shared.metrics;
@@ -153,6 +178,18 @@ impl Api {
 
     fn node(&self) -> &Node {
         &self.shared.node
+    }
+}
+
+/// What a command is about.
+fn describe(span: &Span, call: &Call) {
+    match call {
+        Call::Publish(request) => span.set("centrifugo.channel", request.channel.clone()),
+        Call::Broadcast(request) => {
+            let channels = i64::try_from(request.channels.len()).unwrap_or(i64::MAX);
+            span.set("centrifugo.num_channels", channels);
+        }
+        _ => {}
     }
 }
 
@@ -176,7 +213,15 @@ fn refused(method: Method, channel: &Channel, error: &node::Error) -> Error {
     match error {
         node::Error::Internal(cause) => {
             let cause = cause.as_ref().map(tracing::field::display);
-            tracing::error!(error = cause, %channel, "error in {}", method.name());
+            match method {
+                Method::Presence => {
+                    tracing::error!(error = cause, %channel, "error getting presence for channel");
+                }
+                Method::History => {
+                    tracing::error!(error = cause, %channel, "error getting history for channel");
+                }
+                _ => tracing::error!(error = cause, %channel, "error in {}", method.name()),
+            }
         }
         node::Error::Pattern(error) => tracing::error!(%error, "error in {}", method.name()),
         node::Error::NotAvailable => {

@@ -41,6 +41,12 @@ impl Environment {
             .filter(|name| name.starts_with(OWN_PREFIX) || name.starts_with(COMPATIBLE_PREFIX))
     }
 
+    /// Variables whose names begin like this.
+    pub(super) fn beginning(self, prefix: &str) -> impl Iterator<Item = (String, String)> {
+        let variables = self.0.into_iter();
+        variables.filter(move |(name, _)| name.starts_with(prefix))
+    }
+
     /// Adds the lines of a `.env` file; variables that exist already stay. Lines that are no assignment are skipped.
     #[must_use]
     pub fn with_lines(mut self, text: &str) -> Self {

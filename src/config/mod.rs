@@ -138,6 +138,11 @@ impl Sources {
     }
 }
 
+/// Variables of a standard that is not ours, by the beginning of their names, as the process was given them.
+pub fn variables(prefix: &str) -> impl Iterator<Item = (String, String)> {
+    Environment::process().beginning(prefix)
+}
+
 /// Checks the text of a flag before anything is read.
 ///
 /// # Errors

@@ -195,6 +195,9 @@ pub trait Broker: Send + Sync + 'static {
     /// Forgets the publications, keeps offset and epoch.
     async fn remove_history(&self, channel: &Channel, meta_ttl: Duration) -> Result<(), Error>;
 
+    /// Whether it could do its work now; asked for the readiness of the node.
+    async fn ready(&self) -> Result<(), Error>;
+
     /// Stops reader tasks; later calls fail with [`Error::Closed`].
     async fn close(&self);
 }
@@ -222,6 +225,9 @@ pub trait Presence: Send + Sync + 'static {
 
     /// Numbers only.
     async fn stats(&self, channel: &Channel) -> Result<PresenceStats, Error>;
+
+    /// Whether it could do its work now.
+    async fn ready(&self) -> Result<(), Error>;
 }
 
 /// Carries commands to the other nodes, at most once. A node's own commands never come back to it, and what other nodes

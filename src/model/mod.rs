@@ -10,6 +10,7 @@ mod control;
 mod publication;
 mod secret;
 mod time;
+mod trace;
 
 pub use channel::{Channel, ChannelOptions, DataFormat, RecoveryMode, SubscriptionType};
 pub use client::{
@@ -25,3 +26,4 @@ pub use publication::{
 };
 pub use secret::Secret;
 pub use time::Now;
+pub use trace::TraceContext;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{Channel, ClientInfo};
+use super::{Channel, ClientInfo, TraceContext};
 
 /// Identity of one life of a stream; opaque. A stream that was lost or created anew has another one.
 ///
@@ -79,6 +79,8 @@ pub struct Publication {
     pub version: u64,
     /// When the publishing node took it, Unix milliseconds; used to measure lag, never sent to clients.
     pub time: i64,
+    /// The span that published, when the trace is recorded; never sent to clients. Boxed, as most have none.
+    pub trace: Option<Box<TraceContext>>,
 }
 
 /// Something that happens in a channel, on its way from the engine to the subscribers.

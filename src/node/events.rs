@@ -6,6 +6,7 @@ use super::{Shared, sampler::Sampler};
 use crate::{
     engine::{Event, EventReceiver},
     model::{Broadcast, Channel, ChannelEvent},
+    trace::Span,
 };
 
 /// Moves the events of one pump until the node stops; what is queued then is still moved.
@@ -43,6 +44,7 @@ fn fan_out(shared: &Shared, sampler: &mut Sampler, channel: Channel, event: Chan
         event,
         watch,
     });
+    let span = span(shared, &broadcast);
     let timer = metrics.broker.broadcast_duration.start_timer();
     let fanout = shared.hub.broadcast(&broadcast);
     if kind == "publication" {
@@ -50,10 +52,26 @@ fn fan_out(shared: &Shared, sampler: &mut Sampler, channel: Channel, event: Chan
     } else {
         timer.stop_and_discard();
     }
+    if let Some(span) = span {
+        let queued = i64::try_from(fanout.queued).unwrap_or(i64::MAX);
+        span.set("centripetal.subscribers", queued);
+        span.end();
+    }
     if fanout.slow > 0 {
         metrics.clients.slow.inc_by(fanout.slow as u64);
     }
     tracing::trace!(channel = %broadcast.channel, kind, queued = fanout.queued, slow = fanout.slow, "broadcast");
+}
+
+/// The span of a publication that came with the context of a recorded trace.
+fn span(shared: &Shared, broadcast: &Broadcast) -> Option<Span> {
+    let tracer = shared.spans.broadcasts.as_ref()?;
+    let ChannelEvent::Publication(publication, _) = &broadcast.event else {
+        return None;
+    };
+    let span = tracer.consumer("broadcast", publication.trace.as_deref()?);
+    span.set("centrifugo.channel", broadcast.channel.as_str().to_owned());
+    Some(span)
 }
 
 /// Label of an event (metrics.md 3).

@@ -34,6 +34,7 @@ use crate::{
         Publication, Refresh, SubscribeCommand, Tags, Target, Unsubscribe,
     },
     protocol::EmulationRequest,
+    trace::Spans,
 };
 
 pub use config::{
@@ -126,11 +127,19 @@ impl Node {
     ///
     /// # Errors
     /// When a metric is registered already.
-    pub fn start(mut parts: Parts) -> Result<Self, prometheus::Error> {
+    pub fn start(parts: Parts) -> Result<Self, prometheus::Error> {
+        Self::start_with(parts, Spans::default())
+    }
+
+    /// The same with spans of what happens inside.
+    ///
+    /// # Errors
+    /// When a metric is registered already.
+    pub fn start_with(mut parts: Parts, spans: Spans) -> Result<Self, prometheus::Error> {
         let events = std::mem::take(&mut parts.events);
         let (errands, queue) = mpsc::channel(control::ERRANDS);
         let (posts, posted) = mpsc::channel(control::POSTS);
-        let shared = Arc::new(Shared::new(parts, (errands, posts))?);
+        let shared = Arc::new(Shared::new(parts, spans, (errands, posts))?);
         for receiver in events {
             let pump = events::pump(Arc::clone(&shared), receiver);
             shared
@@ -365,6 +374,16 @@ impl Node {
             .metrics
             .surveyed(survey::EMULATION, started.elapsed());
         delivered
+    }
+
+    /// Whether the engine could do its work now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn ready(&self) -> Result<(), engine::Error> {
+        let engine = &self.shared.engine;
+        engine.broker.ready().await?;
+        engine.presence.ready().await
     }
 
     /// Replaces limits that are read on use; connections that exist keep theirs (config.md 6).

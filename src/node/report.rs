@@ -81,6 +81,11 @@ impl Report {
     pub(super) fn received(&mut self, command: &Command, bytes: usize) -> Option<(usize, Instant)> {
         let kind = frames::of_request(&command.request);
         self.frames.received(kind, bytes);
+        tracing::trace!(
+            id = command.id,
+            method = frames::name(kind),
+            "command received"
+        );
         let now = Instant::now();
         if command.id > 0 {
             self.commands.push((command.id, kind, now));
@@ -132,6 +137,12 @@ impl Report {
             self.took(kind, arrived.elapsed());
         }
         self.frames.sent(kind, 1, bytes);
+        tracing::trace!(
+            id = reply.id,
+            frame = frames::name(kind),
+            bytes,
+            "frame sent"
+        );
         match &reply.body {
             ReplyBody::Error(error) => {
                 self.refused(kind, error, session);
@@ -212,6 +223,7 @@ impl Report {
     pub(super) fn published(&self, publications: u64, bytes: usize) {
         if publications > 0 {
             self.frames.sent(frames::PUBLICATION, publications, bytes);
+            tracing::trace!(publications, bytes, "publications sent");
         }
     }
 

@@ -34,6 +34,7 @@ use crate::{
         NodeId, NodeInfo, Now, Publication, StreamPosition, SubscriptionKey, SubscriptionType,
     },
     protocol, session,
+    trace::Spans,
 };
 
 /// Life of idempotency results (server-api.md 7.4).
@@ -67,6 +68,7 @@ pub(super) struct Shared {
     pub(super) errands: mpsc::Sender<Errand>,
     pub(super) posts: mpsc::Sender<Post>,
     pub(super) emulated: Arc<Sessions>,
+    pub(super) spans: Spans,
     pub(super) stop: CancellationToken,
     pub(super) pumps: TaskTracker,
     pub(super) connections_running: TaskTracker,
@@ -94,6 +96,7 @@ impl Shared {
     /// The inside of a node; its answers to others go into `errands`, frames that they pass on into `posts`.
     pub(super) fn new(
         parts: Parts,
+        spans: Spans,
         (errands, posts): (mpsc::Sender<Errand>, mpsc::Sender<Post>),
     ) -> Result<Self, prometheus::Error> {
         let Parts {
@@ -121,6 +124,7 @@ impl Shared {
             errands,
             posts,
             emulated: Arc::default(),
+            spans,
             stop: CancellationToken::new(),
             pumps: TaskTracker::new(),
             connections_running: TaskTracker::new(),

@@ -1,7 +1,8 @@
 //! One backend: its way, its options, its turns and its numbers. Every question passes here.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use ::http::HeaderMap;
 use tokio::time::{Instant, timeout};
 
 use super::{
@@ -13,7 +14,10 @@ use super::{
     metrics::{InFlight, Metrics, Series},
     question::Carriage,
 };
-use crate::hooks::Feed;
+use crate::{
+    hooks::Feed,
+    trace::{self, Tracer},
+};
 
 /// Something a backend can be asked for one answer.
 pub(crate) trait Answers: json::Fields + grpc::Unary + Send {}
@@ -35,6 +39,7 @@ pub(crate) struct Backend {
     carriage: Carriage,
     timeout: Duration,
     gate: Gate,
+    tracer: Option<Tracer>,
     series: [Option<Series>; Kind::ALL.len()],
 }
 
@@ -80,6 +85,7 @@ impl Backend {
             },
             timeout: config.timeout,
             gate: Gate::new(&parts.limits),
+            tracer: parts.tracer.cloned(),
             series,
         })
     }
@@ -95,9 +101,7 @@ impl Backend {
     ) -> Result<Answer<T>, Failure> {
         // Boxed: what waits for a turn and a time limit would hold the call three times, and most never run all of it.
         let call = Box::pin(async {
-            let headers = self
-                .forwarding
-                .headers(&question.client.peer, question.emulated);
+            let headers = self.headers(question);
             match &self.way {
                 Way::Http(http) => {
                     let body = json::question(kind, question, self.carriage)?;
@@ -109,7 +113,8 @@ impl Backend {
                 }
             }
         });
-        self.counted(kind, call)
+        let asked = pin!(self.counted(kind, call));
+        self.spanned(kind, question, asked)
             .await
             .inspect_err(|failure| log(kind, question, *failure))
     }
@@ -125,9 +130,7 @@ impl Backend {
     ) -> Result<(Answer<Granted>, Feed), Failure> {
         let kind = Kind::SubscribeStream;
         let call = Box::pin(async {
-            let headers = self
-                .forwarding
-                .headers(&question.client.peer, question.emulated);
+            let headers = self.headers(question);
             let Way::Grpc(grpc) = &self.way else {
                 return Err(Failure::Connect);
             };
@@ -139,9 +142,43 @@ impl Backend {
             )
             .await
         });
-        self.counted(kind, call)
+        let opened = pin!(self.counted(kind, call));
+        self.spanned(kind, question, opened)
             .await
             .inspect_err(|failure| log(kind, question, *failure))
+    }
+
+    /// What is passed on of the client's request, and the context of the present span.
+    fn headers(&self, question: &Question<'_>) -> HeaderMap {
+        let mut headers = self
+            .forwarding
+            .headers(&question.client.peer, question.emulated);
+        if let Some(tracer) = &self.tracer {
+            trace::into_headers(&tracer.present(), &mut headers);
+        }
+        headers
+    }
+
+    /// Asks inside of a span, which also shows the wait for a turn.
+    async fn spanned<T>(
+        &self,
+        kind: Kind,
+        question: &Question<'_>,
+        asked: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let Some(tracer) = &self.tracer else {
+            return asked.await;
+        };
+        let span = tracer.client(format!("proxy {}", kind.name()));
+        if !question.channel.is_empty() {
+            span.set("centrifugo.channel", question.channel.to_owned());
+        }
+        let outcome = span.inside(asked).await;
+        if let Err(failure) = &outcome {
+            span.fail(failure.to_string());
+        }
+        span.end();
+        outcome
     }
 
     /// Waits for a turn and runs a call within the time limit; counts both.
@@ -177,6 +214,7 @@ pub(super) struct Parts<'a> {
     pub(super) metrics: &'a Metrics,
     pub(super) excluded: &'a [&'a str],
     pub(super) read: ReadPem,
+    pub(super) tracer: Option<&'a Tracer>,
 }
 
 /// Everything that can be checked without connecting.

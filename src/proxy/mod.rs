@@ -25,6 +25,8 @@ use std::{
 use ::http::HeaderName;
 use prometheus::Registry;
 
+use crate::trace::Tracer;
+
 use self::{
     backend::{Parts, check},
     config::{DEFAULT, Place},
@@ -75,7 +77,8 @@ impl Config {
 }
 
 impl Proxies {
-    /// Proxies as configured. Headers called as in `excluded` are never passed on.
+    /// Proxies as configured. Headers called as in `excluded` are never passed on; with a tracer every question has a span, and
+    /// the backend is told of it.
     ///
     /// # Errors
     /// One cannot be used, or metrics are registered already.
@@ -84,6 +87,7 @@ impl Proxies {
         (registry, namespace): (&Registry, &str),
         excluded: &[&str],
         read: ReadPem,
+        tracer: Option<&Tracer>,
     ) -> Result<Self, BuildError> {
         let metrics = Metrics::new(registry, namespace)?;
         let parts = Parts {
@@ -91,6 +95,7 @@ impl Proxies {
             metrics: &metrics,
             excluded,
             read,
+            tracer,
         };
         Ok(Self::build(config, &parts)?)
     }

@@ -1,6 +1,6 @@
 //! The small endpoints of server-api.md 14 that need nothing but themselves: health and the connection helper.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -11,10 +11,11 @@ use axum::{
 };
 use http::{HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 use serde::Deserialize;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::ConnectionLimits;
-use crate::transport::Origins;
+use crate::{node::Node, transport::Origins};
 
 /// Sections `health` and `init`: a switch and a path.
 #[derive(Clone, Debug, Deserialize)]
@@ -25,16 +26,34 @@ pub struct Endpoint {
     pub handler_prefix: String,
 }
 
-/// Says whether this node takes new connections: 200 while it does, 503 from the first step of the drain.
-pub fn readiness(stopping: CancellationToken) -> Router {
+/// Longest time the engine may take to say that it is there.
+const ENGINE: Duration = Duration::from_secs(2);
+
+/// Says whether this node should get clients: 200 while its engine answers, 503 otherwise, and from the first step of the
+/// drain.
+pub fn readiness(node: Node, stopping: CancellationToken) -> Router {
     let answer = move || async move {
         let mut answer = empty_object("application/json");
-        if stopping.is_cancelled() {
+        if stopping.is_cancelled() || !answers(&node).await {
             *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         }
         answer
     };
     Router::new().fallback(answer)
+}
+
+async fn answers(node: &Node) -> bool {
+    match timeout(ENGINE, node.ready()).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready, the engine fails");
+            false
+        }
+        Err(_elapsed) => {
+            tracing::warn!("not ready, the engine does not answer");
+            false
+        }
+    }
 }
 
 /// Says that the process serves HTTP, to any method.

@@ -16,6 +16,7 @@ use crate::transport::{
 };
 use crate::{auth, config, policy, proxy};
 
+mod debug;
 mod drain;
 mod endpoints;
 mod entrance;
@@ -30,6 +31,7 @@ mod runtime;
 mod scrape;
 mod signals;
 pub mod storage;
+mod spans;
 pub mod tls;
 
 pub use drain::{Config as ShutdownConfig, Outcome, Steps};
@@ -98,12 +100,29 @@ pub enum Error {
         /// Why not.
         why: crate::engine::redis::Failure,
     },
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Tracing(#[from] crate::telemetry::otel::Error),
     /// `centripetal.grpc.api` without a key.
     #[error("centripetal.grpc.api needs grpc_api.key")]
     ApiWithoutKey,
     /// Something of the operating system, such as a signal.
     #[error(transparent)]
     System(#[from] io::Error),
+}
+
+impl Error {
+    /// What was being done, in the words that operators look for (metrics.md 17.4).
+    #[must_use]
+    pub const fn step(&self) -> &'static str {
+        match self {
+            Self::Tracing(_) => "error setting up opentelemetry tracing",
+            Self::Auth(_) => "error creating JWT verifier config",
+            Self::Engine { .. } => "configure engines error",
+            Self::Bind(_) => "error ListenAndServe",
+            _ => "server stopped",
+        }
+    }
 }
 
 /// One HTTP listener to open.

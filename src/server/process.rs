@@ -7,9 +7,12 @@ use futures_util::future::{Either, select};
 use parking_lot::Mutex;
 
 use super::{Error, Gateway, Outcome, Reload, Stop, watch};
-use crate::config::{self, Config, Sources};
+use crate::{
+    config::{self, Config, Sources},
+    telemetry::otel::Records,
+};
 
-/// Runs a gateway until a signal ends it. `page` is served under the root of the external listener, and `ready` is called
+/// Runs a gateway until a signal ends it. `records` hands log lines on; `page` is served under the root of the external listener, and `ready` is called
 /// once all listeners are open.
 ///
 /// # Errors
@@ -17,10 +20,15 @@ use crate::config::{self, Config, Sources};
 pub async fn run(
     config: Config,
     sources: Sources,
-    page: Option<Router>,
+    (page, records): (Option<Router>, Records),
     ready: impl FnOnce(&Gateway),
 ) -> Result<Outcome, Error> {
-    let gateway = Gateway::builder(&config).dev(page).build().await?;
+    announce(&config);
+    let gateway = Gateway::builder(&config)
+        .dev(page)
+        .records(records)
+        .build()
+        .await?;
     let _pid_file = PidFile::write(&config.pid_file)?;
     ready(&gateway);
     let stop = Stop::default();
@@ -30,6 +38,28 @@ pub async fn run(
         Either::Left((outcome, _)) => Ok(outcome),
         Either::Right(((), running)) => Ok(running.await),
     }
+}
+
+/// The line operators find the beginning of a run by (metrics.md 17.4).
+fn announce(config: &Config) {
+    let choice = |section: &str| {
+        let enabled = config.section::<bool>(&format!("{section}.enabled"));
+        let kind = config.section::<String>(&format!("{section}.type"));
+        kind.ok().filter(|_| enabled.unwrap_or(false))
+    };
+    let (broker, presence) = (choice("broker"), choice("presence_manager"));
+    let engine: Option<String> = config.section("engine.type").ok();
+    let engine = engine.filter(|_| broker.is_none() || presence.is_none());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        runtime = "tokio",
+        pid = std::process::id(),
+        gomaxprocs = tokio::runtime::Handle::current().metrics().num_workers(),
+        broker,
+        presence_manager = presence,
+        engine,
+        "starting Centripetal"
+    );
 }
 
 /// Reads the configuration again and takes over what can change; a wrong one changes nothing (config.md 6).

@@ -108,6 +108,11 @@ pub(in crate::server) struct Plan {
 }
 
 impl Config {
+    /// Name of the engine, as operators read it in the log.
+    pub(super) fn engine_type(&self) -> &str {
+        &self.engine.r#type
+    }
+
     /// Whether addresses, certificates and choices can be used, as far as that can be seen without a connection.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
-use super::{Level, queue::Queue};
+use super::{Level, otel::Records, queue::Queue};
 use crate::model::Now;
 
 /// Target of events after which the process ends; they are written with level `fatal`.
@@ -31,14 +31,21 @@ pub(super) struct Lines {
     level: Level,
     style: Style,
     queue: Arc<Queue>,
+    records: Records,
 }
 
 impl Lines {
-    pub(super) const fn new(level: Level, style: Style, queue: Arc<Queue>) -> Self {
+    pub(super) const fn new(
+        level: Level,
+        style: Style,
+        queue: Arc<Queue>,
+        records: Records,
+    ) -> Self {
         Self {
             level,
             style,
             queue,
+            records,
         }
     }
 
@@ -98,6 +105,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             }
         }
         let level = level_of(event.metadata());
+        let target = event.metadata().target();
+        self.records
+            .push(target, level, &fields.message, &fields.values);
         let line = match self.style {
             Style::Json => json(level, fields, now()),
             Style::Terminal => text(level, &fields, now()),

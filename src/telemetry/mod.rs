@@ -1,4 +1,4 @@
-//! Logs: one initialisation, one guard that flushes (metrics.md 17).
+//! Logs: one initialisation, one guard that flushes (metrics.md 17); and the exporters of OpenTelemetry.
 //!
 //! A line never blocks who writes it: lines wait in a bounded queue for a thread of their own, and are counted when
 //! they find no place. Nothing else of the process is touched; only the server initialises logs.
@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 mod lines;
+pub mod otel;
 mod queue;
 
 pub use lines::FATAL;
@@ -119,6 +120,7 @@ pub enum Error {
 #[derive(Debug)]
 pub struct Guard {
     queue: Arc<Queue>,
+    records: otel::Records,
 }
 
 impl Guard {
@@ -126,6 +128,14 @@ impl Guard {
     #[must_use]
     pub fn dropped(&self) -> DroppedLines {
         DroppedLines(Arc::clone(self.queue.dropped()))
+    }
+}
+
+impl Guard {
+    /// What hands lines on, once a gateway exports them.
+    #[must_use]
+    pub fn records(&self) -> otel::Records {
+        self.records.clone()
     }
 }
 
@@ -168,14 +178,15 @@ pub fn init(config: &Config) -> Result<Guard, Error> {
         (Style::Json, Box::new(io::stderr()))
     };
     let queue = Queue::start(output).map_err(Error::Thread)?;
-    let lines = Lines::new(config.level, style, Arc::clone(&queue));
+    let records = otel::Records::default();
+    let lines = Lines::new(config.level, style, Arc::clone(&queue), records.clone());
     let subscriber = tracing_subscriber::registry().with(lines);
     match tracing::subscriber::set_global_default(subscriber) {
         Ok(()) => {
             if let Some(complaint) = config.complaint() {
                 tracing::warn!("{complaint}");
             }
-            Ok(Guard { queue })
+            Ok(Guard { queue, records })
         }
         Err(_already_set) => {
             queue.close();

@@ -24,7 +24,7 @@ impl Write for Output {
 fn written(level: Level, style: Style, events: impl FnOnce()) -> String {
     let output = Output::default();
     let queue = Queue::start(Box::new(output.clone())).unwrap();
-    let lines = Lines::new(level, style, Arc::clone(&queue));
+    let lines = Lines::new(level, style, Arc::clone(&queue), otel::Records::default());
     let subscriber = tracing_subscriber::registry().with(lines);
     tracing::subscriber::with_default(subscriber, events);
     queue.close();

@@ -76,10 +76,6 @@ const STARTED_DIFFERENTLY: &[(&str, &str)] = &[
         "proxy_endpoint_scheme",
         "a scheme that nobody speaks stops the start, not the first question",
     ),
-    (
-        "insecure_switches",
-        "needs admin and debug, which do not exist yet",
-    ),
 ];
 
 fn golden(name: &str) -> String {

@@ -68,6 +68,8 @@ mod smoke;
 mod subscribe;
 mod support;
 #[cfg(test)]
+mod telemetry;
+#[cfg(test)]
 mod tls;
 #[cfg(test)]
 mod uni;

@@ -130,6 +130,14 @@ impl Endpoint {
     }
 }
 
+/// The full name of a method of the protocol, of a path that has one.
+#[must_use]
+pub fn known(path: &str) -> Option<&str> {
+    let full = path.strip_prefix('/')?;
+    let name = full.strip_prefix(NAME)?.strip_prefix('/')?;
+    (Endpoint::find(name).is_some() || is_unserved(name)).then_some(full)
+}
+
 /// True for methods that exist in the protocol only.
 fn is_unserved(name: &str) -> bool {
     UNSERVED.iter().any(|(_, rpc_name)| *rpc_name == name)
@@ -153,7 +161,9 @@ impl Shared {
             return Status::unauthenticated("unauthenticated").into_http();
         }
         let Some(endpoint) = endpoint else {
-            return Status::unimplemented(format!("method {name} not implemented")).into_http();
+            let text = format!("method {name} not implemented");
+            self.api.note(|span| span.fail(text.clone()));
+            return Status::unimplemented(text).into_http();
         };
         let asked = request.headers().get(ERROR_MODE).map(HeaderValue::as_bytes);
         let mode = self.error_mode.or_asked(asked);
@@ -180,6 +190,7 @@ impl Shared {
             Endpoint::Single(method) => {
                 let call = Call::from_protobuf(method, body).map_err(undecodable)?;
                 let answer = self.api.call(Via::Grpc, call).await;
+                self.api.note_failure(&answer);
                 if let (Err(error), ErrorMode::Transport) = (&answer, mode) {
                     return Err(status(*error));
                 }

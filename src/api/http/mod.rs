@@ -181,6 +181,7 @@ impl Http {
             Ok(call) => self.api.call(Via::Http, call).await,
             Err(error) => return self.undecodable(endpoint, path, &error),
         };
+        self.api.note_failure(&answer);
         match answer {
             Err(error) if mode == ErrorMode::Transport => {
                 self.respond(endpoint, error.http_status(), &Failure::from(error))
@@ -244,7 +245,14 @@ pub(super) async fn read(api: &Api, body: Body) -> Result<Bytes, StatusCode> {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
     match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
+        Ok(collected) => {
+            let body = collected.to_bytes();
+            if !body.is_empty() {
+                let size = i64::try_from(body.len()).unwrap_or(i64::MAX);
+                api.note(|span| span.set("http.request.body.size", size));
+            }
+            Ok(body)
+        }
         Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
         Err(error) => {
             tracing::error!(%error, "error reading API request body");

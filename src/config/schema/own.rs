@@ -19,7 +19,7 @@ table! {
 
 table! {
     READINESS:
-    B enabled        bool(false)    "Serve a path that tells whether this node should get clients.";
+    B enabled        bool(false)    "Serve a path that tells whether this node should get clients: it serves, and its engine answers.";
     B handler_prefix text("/ready") "The path.";
 }
 
@@ -32,8 +32,12 @@ table! {
 
 table! {
     TELEMETRY:
-    C own_service_name bool(false) "Call the service `centripetal` in traces, not `centrifugo`." [missing];
-    C proxy_spans      bool(false) "A span for every question to the backend." [missing];
+    C own_service_name bool(false) "Call the service `centripetal` in traces, not `centrifugo`.";
+    C command_spans    bool(false) "A span for every command of a client; its parent is the `traceparent` that the connection began with.";
+    C proxy_spans      bool(false) "A span for every question to the backend, which is told of it by `traceparent`.";
+    C metrics          bool(false) "Push the metrics over OTLP as well, every `OTEL_METRIC_EXPORT_INTERVAL`.";
+    C logs             bool(false) "Send log lines over OTLP as well.";
+    C engine_spans     bool(false) "Inside of a recorded trace, a span for every call of the engine, and one on each node that delivers the publication.";
 }
 
 table! {

@@ -98,7 +98,7 @@ table! {
 
 table! {
     DEBUG:
-    B enabled        bool(false)          "Serve profiling endpoints; they tell much, keep them internal." [flag, missing];
+    B enabled        bool(false)          "Serve profiling endpoints; they tell much, keep them internal." [flag];
     C handler_prefix text("/debug/pprof") "Path of the endpoints.";
 }
 
@@ -110,10 +110,10 @@ table! {
 
 table! {
     OPENTELEMETRY:
-    B enabled               bool(false) "Export traces." [missing];
+    B enabled               bool(false) "Export traces.";
     B api                   bool(false) "A span for every call of the server API.";
     C consuming             bool(false) "Attributes for consumed messages.";
-    C google_cloud_adc_auth bool(false) "Use Google's credentials towards the collector.";
+    C google_cloud_adc_auth bool(false) "Use Google's credentials towards the collector." [missing];
 }
 
 table! {

@@ -230,6 +230,10 @@ impl Broker for Memory {
         Ok(())
     }
 
+    async fn ready(&self) -> Result<(), Error> {
+        self.shared.ensure_open()
+    }
+
     async fn close(&self) {
         self.shared.closed.store(true, Ordering::Release);
         let mut tasks = std::mem::take(&mut *self.tasks.lock());
@@ -275,6 +279,10 @@ impl Presence for Memory {
             .get(channel)
             .map(Members::stats)
             .unwrap_or_default())
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        self.shared.ensure_open()
     }
 }
 

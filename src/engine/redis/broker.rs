@@ -286,6 +286,10 @@ impl Broker for Redis {
         Ok(())
     }
 
+    async fn ready(&self) -> Result<(), Error> {
+        self.answers().await
+    }
+
     async fn close(&self) {
         self.closed.store(true, Ordering::Release);
         let mut tasks = std::mem::take(&mut *self.tasks.lock());

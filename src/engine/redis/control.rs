@@ -73,7 +73,7 @@ impl Ear for Commands {
             other => other,
         };
         self.metrics.error(what);
-        tracing::warn!(error = %why, kind = what, "connection to Redis for control messages is made anew");
+        tracing::error!(error = %why, kind = what, "control pub/sub connection error");
     }
 }
 

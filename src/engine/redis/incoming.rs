@@ -57,6 +57,6 @@ impl Ear for Incoming {
 
     fn failed(&self, what: &'static str, why: &Failure) {
         self.metrics.error(what);
-        tracing::warn!(error = %why, kind = what, "connection to Redis for PUB/SUB is made anew");
+        tracing::error!(error = %why, kind = what, "pub/sub connection error");
     }
 }

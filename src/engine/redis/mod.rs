@@ -297,6 +297,17 @@ impl Redis {
         Ok(())
     }
 
+    /// Every shard answers.
+    async fn answers(&self) -> Result<(), Error> {
+        self.ensure_open()?;
+        let asked = self.shards.iter().map(async |place| {
+            place.shard.ask("", "", &cmd("PING")).await?;
+            Ok::<(), Failure>(())
+        });
+        futures_util::future::try_join_all(asked).await?;
+        Ok(())
+    }
+
     /// The shard of a channel.
     fn at(&self, channel: &Channel) -> Result<&Place, Error> {
         self.ensure_open()?;

@@ -108,4 +108,8 @@ impl Presence for Redis {
         };
         Ok(PresenceStats { clients, users })
     }
+
+    async fn ready(&self) -> Result<(), Error> {
+        self.answers().await
+    }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    model::{ClientId, ClientInfo, Epoch, Publication, StreamPosition, UserId},
+    model::{ClientId, ClientInfo, Epoch, Publication, StreamPosition, TraceContext, UserId},
     pb::stream as pb,
 };
 
@@ -25,6 +25,11 @@ pub fn encode(publication: &Publication) -> Vec<u8> {
         tags: tags.cloned().unwrap_or_default(),
         time: publication.time,
         version: publication.version,
+        trace: publication
+            .trace
+            .as_deref()
+            .map(|trace| Bytes::copy_from_slice(&trace.to_bytes()))
+            .unwrap_or_default(),
         ..pb::Publication::default()
     }
     .encode_to_vec()
@@ -59,6 +64,7 @@ pub fn decode(data: Bytes, beside: StreamPosition) -> Result<(Publication, Epoch
         tags: (!wire.tags.is_empty()).then(|| Arc::new(wire.tags)),
         version: wire.version,
         time: wire.time,
+        trace: TraceContext::from_bytes(&wire.trace).map(Box::new),
     };
     Ok((publication, epoch))
 }

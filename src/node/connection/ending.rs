@@ -42,11 +42,13 @@ impl Connection {
         let leaves = self.session.leave_all();
         let caller = self.caller();
         let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
-        let started = self.started;
+        let (started, user) = (self.started, self.session.user().clone());
+        let (code, reason) = (close.disconnect.code, close.disconnect.reason.clone());
         drop(self);
         tokio::join!(link.close(close), leave_all(caller, leaves));
         shared.closed(&mailbox);
-        tracing::debug!(duration = ?started.elapsed(), "client connection completed");
+        let duration = started.elapsed();
+        tracing::debug!(%user, ?duration, code, %reason, "client connection completed");
     }
 }
 

@@ -262,7 +262,12 @@ impl Connection {
             upstream,
             ..self.caller()
         };
-        let running: RunningCall = Box::pin(async move { (id, caller.perform(call).await) });
+        let running: RunningCall = match self.shared.spans.commands.clone() {
+            Some(tracer) => {
+                Box::pin(async move { (id, caller.perform_traced(tracer, call).await) })
+            }
+            None => Box::pin(async move { (id, caller.perform(call).await) }),
+        };
         self.calls.get_or_insert_default().push(running);
     }
 

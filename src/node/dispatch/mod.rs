@@ -1,6 +1,7 @@
 //! Carries out the calls of a session against hooks, engine and hub. Here module errors become the codes clients see.
 
 mod questions;
+mod spans;
 
 use std::sync::Arc;
 
@@ -240,7 +241,11 @@ impl Caller {
             error
         };
         match outcome.await.map_err(failed) {
-            Ok(joined) => Ok(joined),
+            Ok(joined) => {
+                let (client, user) = (&self.client.id, &self.client.user);
+                tracing::debug!(%client, %user, %channel, "client subscribed to channel");
+                Ok(joined)
+            }
             Err(_) => {
                 self.leave(Leave {
                     channel,
@@ -301,6 +306,8 @@ impl Caller {
             announce,
         } = leave;
         self.shared.hub_leave(&channel, &self.mailbox, key);
+        let (client, user) = (&self.client.id, &self.client.user);
+        tracing::debug!(%client, %user, %channel, "client unsubscribed from channel");
         if presence {
             self.shared.metrics.action("remove_presence");
             if let Err(error) = self

@@ -228,6 +228,10 @@ impl Broker for Plug {
         broker.remove_history(channel, meta_ttl).await
     }
 
+    async fn ready(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn close(&self) {}
 }
 

@@ -302,6 +302,7 @@ pub(in crate::protocol) fn publication(
                 tags: (!tags.is_empty()).then(|| Arc::new(tags)),
                 version,
                 time: 0,
+                trace: None,
             })
         })
 }

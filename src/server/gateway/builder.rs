@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 
 use super::{Error, Gateway};
-use crate::{config::Config, hooks::Hooks};
+use crate::{config::Config, hooks::Hooks, telemetry::otel::Records};
 
 /// Puts an owner in front of the standard one.
 pub(super) type Wrap = Box<dyn FnOnce(Arc<dyn Hooks>) -> Arc<dyn Hooks> + Send>;
@@ -17,6 +17,7 @@ type Around = Box<dyn Fn(Router) -> Router + Send + Sync>;
 pub(super) struct Additions {
     pub(super) hooks: Option<Wrap>,
     pub(super) front: Front,
+    pub(super) records: Option<Records>,
 }
 
 /// Who answers the node's questions.
@@ -96,6 +97,12 @@ impl<'c> Builder<'c> {
     /// Serves the page of a development server.
     pub(in crate::server) fn dev(mut self, page: Option<Router>) -> Self {
         self.additions.front.dev = page;
+        self
+    }
+
+    /// Sends the log lines of the process over OTLP, when `centripetal.telemetry.logs` is on.
+    pub fn records(mut self, records: Records) -> Self {
+        self.additions.records = Some(records);
         self
     }
 

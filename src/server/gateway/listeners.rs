@@ -16,11 +16,12 @@ use crate::{
     config::Config,
     dev,
     server::{
-        Error, GrpcListener, HttpListener,
+        Error, GrpcListener, HttpListener, debug,
         endpoints::{self, Endpoint},
         http::Paths,
         limits::Limited,
         scrape,
+        spans,
         tls::Place,
     },
     transport::{
@@ -148,7 +149,11 @@ impl Built {
             };
             let router = api::http::router(self.api.clone(), &api);
             for path in api::http::paths(&api) {
-                paths.exact("api", &path, router.clone())?;
+                let router = match &self.tracing.api {
+                    Some(tracer) => spans::http(router.clone(), &path, tracer),
+                    None => router.clone(),
+                };
+                paths.exact("api", &path, router)?;
             }
         }
         if admin.enabled {
@@ -186,8 +191,13 @@ impl Built {
             paths.exact("health", &config.health.handler_prefix, endpoints::health())?;
         }
         if own.readiness.enabled {
-            let router = endpoints::readiness(self.stopping.clone());
+            let router = endpoints::readiness(self.node.clone(), self.stopping.clone());
             paths.exact("readiness", &own.readiness.handler_prefix, router)?;
+        }
+        let debug: Endpoint = config.section("debug")?;
+        if debug.enabled {
+            let prefix = &debug.handler_prefix;
+            paths.tree("debug", prefix, debug::router(prefix))?;
         }
         Ok(())
     }
@@ -238,7 +248,11 @@ impl Built {
             let guard = ApiKeyGuard::new(ApiKey::new(&config.key));
             routes = routes.add_service(InterceptedService::new(grpc::reflection()?, guard));
         }
-        Ok(routes.into_axum_router().reset_fallback())
+        let router = routes.into_axum_router().reset_fallback();
+        Ok(match &self.tracing.api {
+            Some(tracer) => spans::grpc(router, tracer),
+            None => router,
+        })
     }
 
     /// Everything that is served beside the canonical stream, and the stream itself.

@@ -9,6 +9,7 @@ mod entrances;
 mod listeners;
 mod observers;
 mod streams;
+mod traces;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ use self::{
     builder::{Additions, Wrap},
     entrances::Entrances,
     observers::{Observers, Reloads},
+    traces::Tracing,
 };
 use super::{
     EntranceMetrics, Error, Outcome, Parts, Server, ShutdownConfig, Steps, Stop,
@@ -38,6 +40,7 @@ use crate::{
     node::{self, Node},
     policy::{self, Policy},
     proxy::Proxies,
+    telemetry::otel::Records,
     transport::{
         self, Origins, PeerRules, Tasks, TrustedProxies,
         grpc::{self, Health},
@@ -95,6 +98,7 @@ struct Built {
     namespace: String,
     stopping: CancellationToken,
     observers: Observers,
+    tracing: Tracing,
 }
 
 /// A gateway, bound and ready to run.
@@ -106,6 +110,7 @@ pub struct Gateway {
     shutdown: ShutdownConfig,
     stopping: CancellationToken,
     observers: Observers,
+    tracing: Tracing,
 }
 
 /// What a new configuration can change while the gateway runs (config.md 6).
@@ -180,8 +185,12 @@ impl Gateway {
         let Instrument {
             instrument_http_handlers: counting,
         } = config.section("prometheus")?;
-        let Additions { hooks, front } = additions;
-        let built = Built::new(config, &own, &client, hooks).await?;
+        let Additions {
+            hooks,
+            front,
+            records,
+        } = additions;
+        let built = Built::new(config, &own, &client, (hooks, records)).await?;
         built.warn_of_plain_listeners(config, &own)?;
         built.entrances.warn_of_operators(config);
         let health = Health::serving().await;
@@ -209,6 +218,7 @@ impl Gateway {
             shutdown: config.section("shutdown")?,
             stopping: built.stopping,
             observers: built.observers,
+            tracing: built.tracing,
         })
     }
 
@@ -241,7 +251,7 @@ impl Gateway {
                 draining.drain().await;
             }),
             engine: Box::pin(async move { closing.close().await }),
-            telemetry: Box::pin(std::future::ready(())),
+            telemetry: Box::pin(self.tracing.close()),
         };
         self.server.run(stop, self.shutdown, steps).await
     }
@@ -252,17 +262,18 @@ impl Built {
         config: &Config,
         own: &OwnConfig,
         client: &transport::ClientConfig,
-        hooks: Option<Wrap>,
+        (hooks, records): (Option<Wrap>, Option<Records>),
     ) -> Result<Self, Error> {
         let registry = Registry::new();
+        let id = NodeId::from(uuid::Uuid::new_v4().to_string());
+        let tracing = Tracing::new(config, &id, &registry, records)?;
         let auth = Authenticator::new(&config.section("")?, &registry)?;
         let namespace = own.metrics.namespace.as_str();
-        let proxies = proxies(config, &auth, (&registry, namespace))?;
+        let proxies = proxies(config, &auth, (&registry, namespace), &tracing)?;
         let policy = Policy::new(&config.section("")?, auth.clone())?;
         let policy = Arc::new(policy.with_proxies(proxies));
         let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let (sender, events) = event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
-        let id = NodeId::from(uuid::Uuid::new_v4().to_string());
         let asking = engine::Asking {
             id: id.clone(),
             events: sender,
@@ -271,14 +282,15 @@ impl Built {
         };
         let node_config = node_config(config)?;
         let observers = Observers::new(config, &node_config.node.name, namespace, &registry)?;
-        let node = Node::start(node::Parts {
+        let parts = node::Parts {
             id,
             config: node_config,
             hooks: builder::owner(hooks, policy.clone()),
-            engine: timed(engine::open(config, &asking).await?, &registry)?,
+            engine: tracing.engine(timed(engine::open(config, &asking).await?, &registry)?),
             events,
             registry: registry.clone(),
-        })?;
+        };
+        let node = Node::start_with(parts, tracing.spans())?;
         let (stopping, counted) = (CancellationToken::new(), node.clone());
         let limits =
             ConnectionLimits::new(config.section("client")?, &registry, namespace, move || {
@@ -289,7 +301,8 @@ impl Built {
             config.section("centripetal.api")?,
             api::Metrics::new(&registry, namespace)?,
             stopping.clone(),
-        );
+        )
+        .traced(tracing.api.clone());
         let trusted = TrustedProxies::new(&own.trusted_proxies)?;
         let announced = own.proxy_protocol == ProxyProtocol::Required;
         let entrances = Entrances {
@@ -306,7 +319,7 @@ impl Built {
             peers: Arc::new(PeerRules {
                 trusted,
                 user_header: user_header.map(str::parse).transpose()?,
-                kept: policy.proxies().kept(),
+                kept: kept(&policy, &tracing),
             }),
             policy,
             entrances,
@@ -316,6 +329,7 @@ impl Built {
             namespace: namespace.to_owned(),
             stopping,
             observers,
+            tracing,
         })
     }
 }
@@ -339,11 +353,21 @@ fn host_name() -> io::Result<String> {
         .to_owned())
 }
 
+/// Headers that must be kept of requests, each once.
+fn kept(policy: &Policy, tracing: &Tracing) -> Vec<::http::HeaderName> {
+    let mut kept = policy.proxies().kept();
+    kept.extend(tracing.kept());
+    kept.sort_by(|one, other| one.as_str().cmp(other.as_str()));
+    kept.dedup();
+    kept
+}
+
 /// The backends that are asked. Credentials of our own never go there.
 fn proxies(
     config: &Config,
     auth: &Authenticator,
     metrics: (&Registry, &str),
+    tracing: &Tracing,
 ) -> Result<Proxies, Error> {
     let own: Vec<&str> = [auth::HEADER]
         .into_iter()
@@ -351,5 +375,12 @@ fn proxies(
         .collect();
     let excluded: &[&str] = if auth.reads_hmac() { &own } else { &[] };
     let read = |option: &str| config::read_pem(option).ok();
-    Ok(Proxies::new(&config.section("")?, metrics, excluded, read)?)
+    let tracer = tracing.proxies.as_ref();
+    Ok(Proxies::new(
+        &config.section("")?,
+        metrics,
+        excluded,
+        read,
+        tracer,
+    )?)
 }

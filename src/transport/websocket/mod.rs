@@ -274,7 +274,8 @@ fn log_refusal(refused: Refused, request: &http::request::Parts, origins: &Origi
             let origin = request.headers.get(http::header::ORIGIN);
             let origin = origin.map(|origin| String::from_utf8_lossy(origin.as_bytes()));
             let allowed = origins.patterns();
-            tracing::info!(origin = origin.as_deref(), allowed_origins = ?allowed, "request origin is not authorized");
+            tracing::info!(origin = origin.as_deref(), allowed_origins = ?allowed, "request Origin is not authorized");
+            tracing::debug!(error = "origin is not allowed", "websocket upgrade error");
         }
         Refused::UnknownVersion => tracing::debug!("unknown protocol version"),
         Refused::Malformed(_, reason) => tracing::debug!(error = reason, "websocket upgrade error"),

@@ -4,6 +4,7 @@
 //! there and does not differ any more fails as well.
 
 mod redis;
+mod telemetry;
 mod transports;
 
 use std::{

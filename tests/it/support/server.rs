@@ -37,6 +37,7 @@ const ATTEMPTS: usize = 3;
 pub(crate) struct Server {
     child: Child,
     folder: Folder,
+    variables: Vec<(String, String)>,
     http: u16,
     grpc: u16,
     api: u16,
@@ -82,11 +83,24 @@ impl Server {
         Self::start_asked(settings, Self::healthy).await
     }
 
+    /// The same with variables of its environment.
+    pub(crate) async fn start_with(settings: Value, variables: Vec<(String, String)>) -> Self {
+        Self::begin(settings, variables, Self::healthy).await
+    }
+
     /// The same, asked in another way whether it serves, such as over TLS.
     pub(crate) async fn start_asked(settings: Value, asked: impl AsyncFn(&Self) -> bool) -> Self {
+        Self::begin(settings, Vec::new(), asked).await
+    }
+
+    async fn begin(
+        settings: Value,
+        variables: Vec<(String, String)>,
+        asked: impl AsyncFn(&Self) -> bool,
+    ) -> Self {
         let mut problem = String::new();
         for _ in 0..ATTEMPTS {
-            match Self::attempt(&settings, &asked).await {
+            match Self::attempt(&settings, &variables, &asked).await {
                 Ok(server) => return server,
                 Err(error) => problem = error,
             }
@@ -94,7 +108,11 @@ impl Server {
         panic!("{problem}");
     }
 
-    async fn attempt(settings: &Value, asked: impl AsyncFn(&Self) -> bool) -> Result<Self, String> {
+    async fn attempt(
+        settings: &Value,
+        variables: &[(String, String)],
+        asked: impl AsyncFn(&Self) -> bool,
+    ) -> Result<Self, String> {
         let [http, grpc, api] = free_ports();
         let mut config = json!({
             "http_server": {"address": "127.0.0.1", "port": http},
@@ -110,10 +128,11 @@ impl Server {
         let folder = Folder::new().map_err(|error| error.to_string())?;
         let file = folder.0.join(CONFIG);
         std::fs::write(file, config.to_string()).map_err(|error| error.to_string())?;
-        let child = spawn(&folder.0).map_err(|error| error.to_string())?;
+        let child = spawn(&folder.0, variables).map_err(|error| error.to_string())?;
         let mut server = Self {
             child,
             folder,
+            variables: variables.to_vec(),
             http,
             grpc,
             api,
@@ -238,7 +257,7 @@ impl Server {
 
     /// Starts again what has ended, on the same ports.
     pub(crate) async fn restart(&mut self) {
-        let started = spawn(&self.folder.0).map(|child| self.child = child);
+        let started = spawn(&self.folder.0, &self.variables).map(|child| self.child = child);
         started.unwrap_or_else(|error| panic!("no restart: {error}"));
         let ready = self.ready(Self::healthy).await;
         ready.unwrap_or_else(|problem| panic!("no restart: {problem}"));
@@ -328,7 +347,7 @@ pub(crate) fn http_client() -> &'static reqwest::Client {
     &CLIENT
 }
 
-fn spawn(folder: &Path) -> std::io::Result<Child> {
+fn spawn(folder: &Path, variables: &[(String, String)]) -> std::io::Result<Child> {
     let file = folder.join(CONFIG);
     let log = std::fs::File::options()
         .create(true)
@@ -338,7 +357,10 @@ fn spawn(folder: &Path) -> std::io::Result<Child> {
     for (name, _) in std::env::vars_os() {
         // Settings of the tests, and of the person who runs them, are not the server's.
         let text = name.to_string_lossy();
-        if text.starts_with("CENTRIPETAL_") || text.starts_with("CENTRIFUGO_") {
+        if text.starts_with("CENTRIPETAL_")
+            || text.starts_with("CENTRIFUGO_")
+            || text.starts_with("OTEL_")
+        {
             command.env_remove(&name);
         }
     }
@@ -346,6 +368,7 @@ fn spawn(folder: &Path) -> std::io::Result<Child> {
         .arg("--config")
         .arg(file)
         .current_dir(folder)
+        .envs(variables.iter().cloned())
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)

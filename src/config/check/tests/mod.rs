@@ -67,8 +67,8 @@ fn what_does_not_exist_yet_is_named() {
             "centripetal.sockjs.enabled",
         ),
         (
-            json!({"opentelemetry": {"enabled": true}}),
-            "opentelemetry.enabled",
+            json!({"opentelemetry": {"google_cloud_adc_auth": true}}),
+            "opentelemetry.google_cloud_adc_auth",
         ),
     ] {
         let error = config(tree).refuse_missing().unwrap_err().to_string();
