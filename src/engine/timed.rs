@@ -156,6 +156,10 @@ impl Broker for Timed<dyn Broker> {
         self.operations.remove_history.measure(call).await
     }
 
+    async fn ready(&self) -> Result<(), Error> {
+        self.inner.ready().await
+    }
+
     async fn close(&self) {
         self.inner.close().await;
     }
@@ -181,6 +185,10 @@ impl Presence for Timed<dyn Presence> {
     async fn stats(&self, channel: &Channel) -> Result<PresenceStats, Error> {
         let call = self.inner.stats(channel);
         self.operations.presence_stats.measure(call).await
+    }
+
+    async fn ready(&self) -> Result<(), Error> {
+        self.inner.ready().await
     }
 }
 
