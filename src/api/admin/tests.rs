@@ -76,6 +76,7 @@ async fn a_form_is_read_up_to_a_megabyte() {
 
 #[tokio::test]
 async fn every_file_of_the_page_is_there_under_a_prefix_too() {
+    let named = regex::Regex::new(r#"(?:href|src)="([^#"]+)""#).unwrap();
     for prefix in ["", "/adm", "/a/b/"] {
         let config = AdminConfig {
             handler_prefix: prefix.to_owned(),
@@ -87,7 +88,6 @@ async fn every_file_of_the_page_is_there_under_a_prefix_too() {
         let policy = page.headers()[axum::http::header::CONTENT_SECURITY_POLICY].clone();
         assert!(policy.to_str().unwrap().contains("default-src 'none'"));
         let page = text(page).await;
-        let named = regex::Regex::new(r#"(?:href|src)="([^#"]+)""#).unwrap();
         let files: Vec<_> = named
             .captures_iter(&page)
             .map(|found| found[1].to_owned())

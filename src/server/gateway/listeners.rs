@@ -8,7 +8,7 @@ use tower::Layer as _;
 
 use super::{Built, OwnConfig, builder::Front};
 use crate::{
-    api::{self, admin::AdminConfig},
+    api::{self, HttpConfig, admin::AdminConfig},
     auth::{
         api_key::ApiKey,
         interceptor::{ApiKeyGuard, CredentialsLayer, Options, Surface},
@@ -77,27 +77,7 @@ impl Built {
             &mut external
         };
         self.internal_handlers(config, own, internal_paths)?;
-        let api: api::http::HttpConfig = config.section("http_api")?;
-        if !api.disabled {
-            let paths = if api.external || !separate {
-                &mut external
-            } else {
-                &mut internal
-            };
-            let router = api::http::router(self.api.clone(), &api);
-            for path in api::http::paths(&api) {
-                paths.exact("api", &path, router.clone())?;
-            }
-        }
-        let admin: AdminConfig = config.section("admin")?;
-        if admin.enabled {
-            let paths = if admin.external || !separate {
-                &mut external
-            } else {
-                &mut internal
-            };
-            paths.tree("admin", &admin.handler_prefix, self.admin(&admin)?)?;
-        }
+        self.api_handlers(config, (&mut external, &mut internal), separate)?;
         let init: Endpoint = config.section("init")?;
         if init.enabled {
             let router = endpoints::init(&self.limits, self.origins.clone());
@@ -166,6 +146,37 @@ impl Built {
             },
         );
         Ok(self.limits.guard(endpoint.into_router().layer(layer)))
+    }
+
+    /// The server API and the page of operators, which is moved outside by an option of its own.
+    fn api_handlers(
+        &self,
+        config: &Config,
+        (external, internal): (&mut Paths, &mut Paths),
+        separate: bool,
+    ) -> Result<(), Error> {
+        let (api, admin): (HttpConfig, AdminConfig) =
+            (config.section("http_api")?, config.section("admin")?);
+        if !api.disabled {
+            let paths = if api.external || !separate {
+                &mut *external
+            } else {
+                &mut *internal
+            };
+            let router = api::http::router(self.api.clone(), &api);
+            for path in api::http::paths(&api) {
+                paths.exact("api", &path, router.clone())?;
+            }
+        }
+        if admin.enabled {
+            let paths = if admin.external || !separate {
+                external
+            } else {
+                internal
+            };
+            paths.tree("admin", &admin.handler_prefix, self.admin(&admin)?)?;
+        }
+        Ok(())
     }
 
     /// The page of operators.

@@ -44,7 +44,6 @@ fn what_does_not_exist_yet_is_named() {
     for (tree, key) in [
         (json!({"sse": {"enabled": true}}), "sse.enabled"),
         (json!({"uni_grpc": {"enabled": true}}), "uni_grpc.enabled"),
-        (json!({"admin": {"enabled": true}}), "admin.enabled"),
         (
             json!({"http_server": {"tls_autocert": {"enabled": true}}}),
             "http_server.tls_autocert.enabled",
