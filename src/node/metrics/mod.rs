@@ -143,11 +143,7 @@ impl Metrics {
             clients: Clients::new(&of, &own, naming)?,
             wire: Wire::new(&of)?,
             actions: of.counters("node_action_count", "internal operations", &actions)?,
-            control_dropped: own.counters(
-                "control_dropped_total",
-                "messages of other nodes that were not taken",
-                &["reason"],
-            )?,
+            control_dropped: control_dropped(&own)?,
             schemes_differ: own.counters(
                 "control_schemes_differ_total",
                 "nodes seen that keep their channels under other names",
@@ -198,6 +194,15 @@ impl Metrics {
     pub(super) fn action(&self, action: &str) {
         self.actions.with_label_values(&[action, ""]).inc();
     }
+}
+
+fn control_dropped(own: &Family<'_>) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "messages of other nodes that were not taken";
+    let dropped = own.counters("control_dropped_total", help, &["reason"])?;
+    for reason in ["answer", "channel", "nodes", "queue"] {
+        dropped.with_label_values(&[reason]);
+    }
+    Ok(dropped)
 }
 
 impl Broker {

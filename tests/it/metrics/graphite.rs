@@ -109,8 +109,8 @@ fn differs(path: &str) -> bool {
     // Maps do not exist yet. A subscribe to an unknown channel touches neither hub nor broker here.
     part("map.broker")
         || part("shared.poll")
-        || part("action.broker_unsubscribe")
-        || part("action.remove_subscription")
+        || part("broker_unsubscribe")
+        || part("remove_subscription")
 }
 
 async fn compare(tags: bool, case: &str) {

@@ -33,7 +33,8 @@ pub(super) fn settings(more: &Value) -> Value {
                 {
                     "name": "hist", "history_size": 10, "history_ttl": "60s", "presence": true,
                     "join_leave": true, "force_push_join_leave": true, "force_recovery": true,
-                    "allow_subscribe_for_client": true, "allow_publish_for_client": true,
+                    "allow_subscribe_for_client": true, "allow_subscribe_for_anonymous": true,
+                    "allow_publish_for_client": true,
                     "allow_history_for_client": true, "allow_presence_for_client": true,
                 },
                 {"name": "prox", "publish_proxy_enabled": true, "subscribe_proxy_enabled": true},
