@@ -50,6 +50,10 @@ struct OwnRedis {
 
 /// Table 7.2 and what Redis sections have beside it; a broker has nothing of presence, and presence nothing of history.
 #[derive(Clone, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent options, each a key of config.md 7.2"
+)]
 struct Section {
     prefix: String,
     address: Vec<String>,

@@ -165,6 +165,11 @@ async fn messages_doubled() -> Option<Row> {
     };
     each(0.05);
     sleep(seconds(3)).await;
+    let begun = Instant::now();
+    while stage.links.iter().all(|link| link.doubled() == 0) {
+        assert!(begun.elapsed() < PATIENCE, "no message is doubled");
+        sleep(Duration::from_millis(10)).await;
+    }
     each(0.0);
     let doubled = stage.links.iter().map(Proxy::doubled).sum();
     let row = stage

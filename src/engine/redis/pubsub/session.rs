@@ -299,10 +299,9 @@ impl<E: Ear> Live<'_, E> {
                 // The ear may have waited long, and nothing was read meanwhile.
                 self.heard = Instant::now();
             }
-            Said::Confirmed => self.confirmed(),
             // Nobody asks for that: the server does not own the slot any more.
             Said::Ended(name) if self.is_always(&name) => return Err(lost("the slot has moved")),
-            Said::Ended(_) => self.confirmed(),
+            Said::Confirmed | Said::Ended(_) => self.confirmed(),
             Said::Refused(why) => {
                 let Some(asked) = self.asked.pop_front() else {
                     return Err(("connection", Failure::Refused(why)));
