@@ -542,9 +542,9 @@ fn a_failed_start_is_one_fatal_line_on_standard_error_and_exit_code_1() {
             "namespace a b",
         ),
         (
-            "{\"admin\":{\"enabled\":true}}",
+            "{\"swagger\":{\"enabled\":true}}",
             "error validating config",
-            "admin.enabled",
+            "swagger.enabled",
         ),
     ] {
         folder.write("config.json", file);

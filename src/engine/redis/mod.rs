@@ -301,7 +301,7 @@ impl Redis {
     async fn answers(&self) -> Result<(), Error> {
         self.ensure_open()?;
         let asked = self.shards.iter().map(async |place| {
-            place.shard.ask("", "", &cmd("PING")).await?;
+            place.shard.ask(Road::Reads, "", &cmd("PING")).await?;
             Ok::<(), Failure>(())
         });
         futures_util::future::try_join_all(asked).await?;

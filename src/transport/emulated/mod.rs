@@ -1,8 +1,8 @@
 //! HTTP stream and SSE for clients that also send commands (client-protocol.md 3.3, 3.4): one response that never ends, and a
-//! way back by requests that may reach any node ([`post`]).
+//! way back by requests that may reach any node (`post`).
 //!
 //! Turns a request into the first frame of a session. What a frame says is the session's, how a body is streamed is
-//! [`super::stream`]'s.
+//! `stream`'s.
 
 use std::{sync::Arc, time::Duration};
 
