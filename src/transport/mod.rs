@@ -25,6 +25,7 @@ pub mod grpc;
 mod metrics;
 mod origin;
 mod peer;
+pub mod sockjs;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -36,11 +36,13 @@ pub enum Framing {
     WebSocketDeflate(Compression),
     /// The bare message, as gRPC carries it.
     None,
+    /// The message as a JSON string, as SockJS carries it; what surrounds it differs between its transports.
+    SockJs,
 }
 
 impl Framing {
     /// How many different framings there are.
-    const COUNT: usize = 3;
+    const COUNT: usize = 4;
 
     /// However it compresses, a compressing framing has one place: everybody who reads one reads all.
     const fn index(self) -> usize {
@@ -48,6 +50,7 @@ impl Framing {
             Self::WebSocket => 0,
             Self::WebSocketDeflate(_) => 1,
             Self::None => 2,
+            Self::SockJs => 3,
         }
     }
 }
@@ -136,13 +139,28 @@ pub fn publication(
 /// A finished WebSocket frame around any message; the bare message where the framing is [`Framing::None`].
 #[must_use]
 pub fn message(framing: Framing, kind: Kind, message: &[u8]) -> Bytes {
-    if framing == Framing::None {
-        return Bytes::copy_from_slice(message);
+    match framing {
+        Framing::None => return Bytes::copy_from_slice(message),
+        Framing::SockJs => return quoted_bytes(message),
+        Framing::WebSocket | Framing::WebSocketDeflate(_) => {}
     }
     let mut out = Vec::with_capacity(MAX_HEADER + message.len());
     out.resize(MAX_HEADER, 0);
     out.extend_from_slice(message);
     websocket::surround(framing, kind, out)
+}
+
+/// A text as a JSON string, with the characters escaped that browsers and markup might misread.
+#[must_use]
+pub fn quoted(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + text.len() / 4 + 2);
+    json::string(&mut out, text);
+    out
+}
+
+/// The same of a finished message.
+fn quoted_bytes(message: &[u8]) -> Bytes {
+    quoted(&String::from_utf8_lossy(message)).into()
 }
 
 /// Longest reason that fits a WebSocket close frame.
@@ -190,8 +208,12 @@ fn json_frame(
     capacity: usize,
     body: impl Fn(&mut json::Writer),
 ) -> Result<Bytes, Inappropriate> {
-    if framing == Framing::None {
-        return Ok(json::Writer::encode(Vec::with_capacity(capacity), body)?.into());
+    if matches!(framing, Framing::None | Framing::SockJs) {
+        let bare = json::Writer::encode(Vec::with_capacity(capacity), body)?;
+        return Ok(match framing {
+            Framing::SockJs => quoted_bytes(&bare),
+            _ => bare.into(),
+        });
     }
     let mut out = Vec::with_capacity(MAX_HEADER + capacity);
     out.resize(MAX_HEADER, 0);
@@ -202,7 +224,7 @@ fn json_frame(
 /// Measures the message, so that everything before it can be written at once.
 fn protobuf_frame(framing: Framing, body: impl Fn(&mut protobuf::Writer)) -> Bytes {
     let length = protobuf::Writer::measure(&body);
-    if framing == Framing::None {
+    if matches!(framing, Framing::None | Framing::SockJs) {
         return protobuf::Writer::encode(Vec::with_capacity(length), body).into();
     }
     let inner = protobuf::varint_length(length as u64) + length;
@@ -227,7 +249,8 @@ const fn ping(form: WireForm) -> Bytes {
         (WebSocket | WebSocketDeflate(_), Encoding::Json) => b"\x81\x02{}",
         (WebSocket | WebSocketDeflate(_), Encoding::Protobuf) => b"\x82\x01\x00",
         (Framing::None, Encoding::Json) => b"{}",
-        (Framing::None, Encoding::Protobuf) => b"",
+        (Framing::SockJs, Encoding::Json) => b"\"{}\"",
+        (Framing::None | Framing::SockJs, Encoding::Protobuf) => b"",
     })
 }
 

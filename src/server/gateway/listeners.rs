@@ -23,7 +23,7 @@ use crate::{
     transport::{
         self,
         grpc::{self, Communicate, Health},
-        websocket,
+        sockjs, websocket,
     },
 };
 
@@ -62,10 +62,16 @@ impl Built {
     ) -> Result<Vec<HttpListener>, Error> {
         let (mut external, mut internal) = (Paths::default(), Paths::default());
         let websocket: websocket::Config = config.section("websocket")?;
+        let closes = transport::Metrics::new(&self.registry, NAMESPACE)?;
         if !websocket.disabled {
             let prefix = websocket.handler_prefix.clone();
-            let router = self.websocket(&websocket, own, client)?;
+            let router = self.websocket(&websocket, own, (client, &closes));
             external.exact("websocket", &prefix, front.around(router))?;
+        }
+        let sockjs: sockjs::Config = config.section("centripetal.sockjs")?;
+        if sockjs.enabled {
+            let router = self.sockjs((&sockjs, &websocket), own, (client, &closes))?;
+            external.whole("sockjs", &sockjs.handler_prefix, front.around(router))?;
         }
         let separate = config.http_server.internal() != config.http_server.external();
         let internal_paths = if separate {
@@ -135,8 +141,8 @@ impl Built {
         &self,
         config: &websocket::Config,
         own: &OwnConfig,
-        client: &transport::ClientConfig,
-    ) -> Result<Router, Error> {
+        (client, closes): (&transport::ClientConfig, &transport::Metrics),
+    ) -> Router {
         let endpoint = websocket::Endpoint::new(websocket::Parts {
             serve: self.node.clone(),
             config,
@@ -144,8 +150,34 @@ impl Built {
             origins: self.origins.clone(),
             peers: self.peers.clone(),
             tasks: self.tasks.clone(),
-            metrics: transport::Metrics::new(&self.registry, NAMESPACE)?,
+            metrics: closes.clone(),
         });
+        self.entered(own, endpoint.into_router())
+    }
+
+    /// SockJS; a session that is there is neither counted nor asked for credentials again.
+    fn sockjs(
+        &self,
+        (config, websocket): (&sockjs::Config, &websocket::Config),
+        own: &OwnConfig,
+        (client, closes): (&transport::ClientConfig, &transport::Metrics),
+    ) -> Result<Router, Error> {
+        let endpoint = sockjs::Endpoint::new(sockjs::Parts {
+            serve: self.node.clone(),
+            config,
+            websocket,
+            client,
+            origins: self.origins.clone(),
+            peers: self.peers.clone(),
+            tasks: self.tasks.clone(),
+            closes: closes.clone(),
+            metrics: sockjs::Metrics::new(&self.registry)?,
+        });
+        Ok(endpoint.into_router(|opening| self.entered(own, opening)))
+    }
+
+    /// What a new connection over HTTP passes first: limits, then credentials.
+    fn entered(&self, own: &OwnConfig, router: Router) -> Router {
         let layer = CredentialsLayer::new(
             self.auth.clone(),
             Options {
@@ -154,7 +186,7 @@ impl Built {
                 required: false,
             },
         );
-        Ok(self.limits.guard(endpoint.into_router().layer(layer)))
+        self.limits.guard(router.layer(layer))
     }
 
     /// Handlers for operators.

@@ -70,10 +70,6 @@ fn what_does_not_exist_yet_is_named() {
             "force_recovery_mode: cache",
         ),
         (
-            json!({"centripetal": {"sockjs": {"enabled": true}}}),
-            "centripetal.sockjs.enabled",
-        ),
-        (
             json!({"opentelemetry": {"enabled": true}}),
             "opentelemetry.enabled",
         ),
