@@ -96,6 +96,21 @@ class Gate {
   }
 }
 
+// ---- SockJS ---------------------------------------------------------------------------------
+
+/** The transport of SockJS that a format such as `sockjs-xhr-polling` names; null for other formats. */
+function sockjsTransport(format) {
+  return format.startsWith('sockjs-') ? format.slice('sockjs-'.length) : null;
+}
+
+/** Where SockJS is, for whoever has the address of the WebSocket. */
+function sockjsUrl(webSocketUrl) {
+  const url = new URL(webSocketUrl);
+  url.protocol = url.protocol === 'wss:' ? 'https:' : 'http:';
+  url.pathname = '/connection/sockjs';
+  return url.toString();
+}
+
 // ---- events ---------------------------------------------------------------------------------
 
 /** Everything an emitter tells, in order; waits for what has not come yet. */
@@ -216,5 +231,6 @@ function unique(namespace) {
 }
 
 module.exports = {
-  Events, Gate, TOTAL_MS, api, check, leftOut, load, main, mixed, setting, shortToken, token, unique, until,
+  Events, Gate, TOTAL_MS, api, check, leftOut, load, main, mixed, setting, shortToken, sockjsTransport, sockjsUrl,
+  token, unique, until,
 };

@@ -1,6 +1,7 @@
 // The official JavaScript SDK (`centrifuge`, 5.x) against a running server.
 //
 //   node v2.mjs <json|protobuf>                                 all checks
+//   node v2.mjs sockjs-<transport>                              the same over one transport of SockJS
 //   node v2.mjs <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 //   node v2.mjs <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
 //   node v2.mjs <json|protobuf> rpc                             calls that a backend answers
@@ -8,12 +9,14 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 
 const {
-  Events, Gate, TOTAL_MS, api, check, load, main, mixed, setting, shortToken, token, unique, until,
+  Events, Gate, TOTAL_MS, api, check, load, main, mixed, setting, shortToken, sockjsTransport, sockjsUrl, token, unique,
+  until,
 } = createRequire(import.meta.url)('./support.cjs');
 
 const [, , format, mode, ...rest] = process.argv;
-if (!['json', 'protobuf'].includes(format)) {
-  console.error('usage: v2.mjs <json|protobuf> [mixed|follow <name> <channel> <number>]');
+const overSockjs = sockjsTransport(format ?? '');
+if (!overSockjs && !['json', 'protobuf'].includes(format)) {
+  console.error('usage: v2.mjs <json|protobuf|sockjs-TRANSPORT> [mixed|follow <name> <channel> <number>]');
   process.exit(2);
 }
 const binary = format === 'protobuf';
@@ -31,8 +34,12 @@ const SUBSCRIPTION_EVENTS = [
 ];
 
 function create(options, url = setting('SDK_WS_URL')) {
-  const client = new Centrifuge(url, {
-    websocket: WebSocket, minReconnectDelay: 20, maxReconnectDelay: 100, ...options,
+  const transport = overSockjs
+    ? { sockjs: load('sockjs-client'), sockjsOptions: { transports: [overSockjs] } }
+    : { websocket: WebSocket };
+  const address = overSockjs ? [{ transport: 'sockjs', endpoint: sockjsUrl(url) }] : url;
+  const client = new Centrifuge(address, {
+    ...transport, minReconnectDelay: 20, maxReconnectDelay: 100, ...options,
   });
   return { client, events: new Events(client, CLIENT_EVENTS) };
 }
@@ -72,6 +79,7 @@ async function connections() {
   await check('connect with a token', async () => {
     const { client, connected } = await connect(as('alice'));
     assert.match(connected.client, /^[0-9a-f-]{36}$/);
+    if (overSockjs) assert.equal(connected.transport, format);
     client.disconnect();
   });
   await check('connect without a token is refused', () => refused({}, 3501));
