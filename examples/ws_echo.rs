@@ -44,6 +44,7 @@ impl Serve for Echo {
             disconnect,
             version: Version::V2,
             undecodable: false,
+            error: None,
         })
         .await;
     }
@@ -53,7 +54,7 @@ async fn echo<L: Link>(link: &mut L) -> Result<(), Disconnect> {
     let mut batch: Vec<Bytes> = Vec::new();
     match link.recv().await? {
         // The link has a pong to send, and does so with whatever else is sent.
-        Inbound::Flush => {}
+        Inbound::Flush | Inbound::Connect(_) => {}
         Inbound::Frame(message, Kind::Text) if std::str::from_utf8(&message).is_err() => {
             return Err(NOT_TEXT);
         }
@@ -79,6 +80,7 @@ pub(crate) async fn serve(listener: &TcpListener) -> Result<(), Box<dyn Error + 
     let endpoint = websocket::Endpoint::new(websocket::Parts {
         serve: Echo,
         config: &config.section("websocket")?,
+        uni: None,
         client: &config.section("client")?,
         origins: Arc::new(Origins::new(&["*".to_owned()])?),
         peers: Arc::default(),

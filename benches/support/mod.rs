@@ -16,7 +16,7 @@ use centripetal::{
     config::Config,
     engine::{self, memory::Memory},
     model::{
-        Channel, ClientId, ClientInfo, Disconnect, Encoding, Epoch, NodeId, Peer, Publication,
+        Channel, ClientId, ClientInfo, Direction, Disconnect, Encoding, Epoch, NodeId, Peer, Publication,
         UserId, Version,
     },
     node::{Close, Inbound, Link, LinkTraits, Node, Parts, Publish},
@@ -69,6 +69,7 @@ pub(crate) fn form(encoding: Encoding, framing: Framing) -> WireForm {
         encoding,
         positions: PositionFormat::Offset,
         framing,
+        bare: false,
     }
 }
 
@@ -175,6 +176,7 @@ impl Link for Sink {
             close_carries_reason: true,
             discards_after_refusal: true,
             native_ping: false,
+            direction: Direction::Both,
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) fn encode(
 ) -> Result<Bytes, Loss> {
     let frame = match framing {
         Framing::None | Framing::SockJs => protocol::encode_command(Version::V2, encoding, command),
-        Framing::WebSocket | Framing::WebSocketDeflate(_) => {
+        Framing::WebSocket | Framing::WebSocketDeflate(_) | Framing::Stream | Framing::Event => {
             protocol::encode_commands(Version::V2, encoding, std::slice::from_ref(command))
         }
     };

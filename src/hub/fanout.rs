@@ -6,8 +6,11 @@ use bytes::Bytes;
 
 use super::{Hub, Mail, mailbox::Refused};
 use crate::{
-    model::{Broadcast, ChannelEvent, Delivery},
-    protocol::{Push, PushBody, Reply, ReplyBody, frame, frame::WireForm},
+    model::{Broadcast, ChannelEvent, Delivery, Version},
+    protocol::{
+        Push, PushBody, Reply, ReplyBody, frame,
+        frame::{Framing, WireForm},
+    },
 };
 
 /// What a broadcast did.
@@ -56,13 +59,30 @@ struct Frames([Option<Option<Bytes>>; WireForm::COUNT]);
 
 impl Frames {
     fn get(&mut self, form: WireForm, broadcast: &Broadcast) -> Option<Bytes> {
-        self.0[form.index()]
-            .get_or_insert_with(|| encode(form, broadcast))
-            .clone()
+        if let Some(made) = &self.0[form.index()] {
+            return made.clone();
+        }
+        let framing = form.framing;
+        if form.version == Version::V1 || !matches!(framing, Framing::WebSocket | Framing::Stream) {
+            let made = reply(broadcast).and_then(|reply| frame::encode(form, &reply).ok());
+            return self.0[form.index()].insert(made).clone();
+        }
+        // These two are parts of the same bytes.
+        let pair = reply(broadcast).and_then(|reply| frame::pair(form, &reply).ok());
+        let (socket, stream) = pair.unzip();
+        let wanted = if framing == Framing::Stream {
+            stream.clone()
+        } else {
+            socket.clone()
+        };
+        self.0[form.framed(Framing::WebSocket).index()] = Some(socket);
+        self.0[form.framed(Framing::Stream).index()] = Some(stream);
+        wanted
     }
 }
 
-fn encode(form: WireForm, broadcast: &Broadcast) -> Option<Bytes> {
+/// What subscribers are told of an event.
+fn reply(broadcast: &Broadcast) -> Option<Reply> {
     let body = match &broadcast.event {
         ChannelEvent::Publication(publication, _epoch) => {
             PushBody::Publication(Arc::clone(publication))
@@ -76,12 +96,8 @@ fn encode(form: WireForm, broadcast: &Broadcast) -> Option<Bytes> {
         channel: broadcast.channel.clone(),
         body,
     };
-    frame::encode(
-        form,
-        &Reply {
-            id: 0,
-            body: ReplyBody::Push(push),
-        },
-    )
-    .ok()
+    Some(Reply {
+        id: 0,
+        body: ReplyBody::Push(push),
+    })
 }

@@ -5,7 +5,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -52,6 +55,8 @@ pub(crate) struct Mailbox {
     waker: AtomicWaker,
     budget: usize,
     serial: u64,
+    /// Secret of an emulated or unidirectional session.
+    session: Option<Arc<str>>,
 }
 
 /// The queue is full or closed; the mail was dropped and the connection is about to end.
@@ -65,7 +70,13 @@ pub(crate) enum Refused {
 
 impl Mailbox {
     /// A queue that holds at most `budget` bytes.
+    #[cfg(test)]
     pub(crate) fn new(budget: usize) -> Self {
+        Self::of(budget, None)
+    }
+
+    /// The same, of a connection that may have a session identifier.
+    pub(crate) fn of(budget: usize, session: Option<Arc<str>>) -> Self {
         // Identifies a connection within the process; never reaches a client.
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         Self {
@@ -73,12 +84,18 @@ impl Mailbox {
             waker: AtomicWaker::new(),
             budget,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            session,
         }
     }
 
     /// Number of this mailbox in the process.
     pub(crate) const fn serial(&self) -> u64 {
         self.serial
+    }
+
+    /// The session identifier, where there is one.
+    pub(crate) fn session(&self) -> Option<&str> {
+        self.session.as_deref()
     }
 
     /// Queues a mail.

@@ -71,9 +71,8 @@ impl Registry {
 
     /// The connections an action is for (server-api.md 7.8, engines.md 1.8), with their client identifiers.
     pub(crate) fn find(&self, target: &Target) -> Vec<(ClientId, Arc<Mailbox>)> {
-        // Sessions belong to emulated and unidirectional transports; no bidirectional connection has one.
         let unfit = |labels: &LabelFilter| !labels.fits_unlabelled();
-        if target.session.is_some() || target.labels.as_deref().is_some_and(unfit) {
+        if target.labels.as_deref().is_some_and(unfit) {
             return Vec::new();
         }
         let mut found = Vec::new();
@@ -103,9 +102,24 @@ impl Registry {
 
 /// Those of one user's connections an action is for.
 fn pick(connections: &Connections, target: &Target, found: &mut Vec<(ClientId, Arc<Mailbox>)>) {
+    // Only emulated and unidirectional connections have a session.
+    let wanted = |mailbox: &Mailbox| {
+        let session = target.session.as_deref();
+        session.is_none_or(|session| mailbox.session() == Some(session))
+    };
     let of = |(client, mailbox): (&ClientId, &Arc<Mailbox>)| (client.clone(), Arc::clone(mailbox));
     match &target.client {
-        Some(client) => found.extend(connections.get_key_value(client).map(of)),
-        None => found.extend(connections.iter().map(of)),
+        Some(client) => found.extend(
+            connections
+                .get_key_value(client)
+                .filter(|(_, mailbox)| wanted(mailbox))
+                .map(of),
+        ),
+        None => found.extend(
+            connections
+                .iter()
+                .filter(|(_, mailbox)| wanted(mailbox))
+                .map(of),
+        ),
     }
 }

@@ -19,6 +19,7 @@ fn form(encoding: Encoding) -> WireForm {
         encoding,
         positions: PositionFormat::Offset,
         framing: Framing::WebSocket,
+        bare: false,
     }
 }
 

@@ -127,6 +127,18 @@ pub enum Encoding {
     Protobuf,
 }
 
+/// Which way messages go on a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// Commands and pushes over the transport itself.
+    #[default]
+    Both,
+    /// Pushes over the transport, commands by requests that name the session (client-protocol.md 3.5).
+    Emulated,
+    /// Pushes only, after one connect request (client-protocol.md 3.9).
+    Push,
+}
+
 /// What a transport knows of the other end before the first command.
 #[derive(Clone, Debug)]
 pub struct Peer {

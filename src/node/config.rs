@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::{model::Disconnect, session::Unidirectional};
+
 /// The part of the configuration tree a node reads.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
@@ -48,6 +50,49 @@ pub struct ClientConfig {
     pub history_max_publication_limit: usize,
     /// Most publications recovered.
     pub recovery_max_publication_limit: usize,
+    /// Disconnects that connections which only listen get in place of errors.
+    pub connect_code_to_unidirectional_disconnect: UnidirectionalDisconnects,
+}
+
+/// Section `client.connect_code_to_unidirectional_disconnect`.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct UnidirectionalDisconnects {
+    /// Switched on.
+    pub enabled: bool,
+    /// Which error becomes which disconnect.
+    pub transforms: Vec<UnidirectionalDisconnect>,
+}
+
+/// One rule of it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct UnidirectionalDisconnect {
+    /// The error.
+    pub code: u32,
+    /// The disconnect.
+    pub to: DisconnectTarget,
+}
+
+/// Code and reason of a disconnect.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DisconnectTarget {
+    /// Code.
+    pub code: u32,
+    /// Reason.
+    pub reason: String,
+}
+
+impl UnidirectionalDisconnects {
+    pub(super) fn rules(&self) -> Unidirectional {
+        let rules = self.transforms.iter().filter(|_| self.enabled);
+        let rules = rules.map(|rule| {
+            let to = Disconnect {
+                code: rule.to.code,
+                reason: rule.to.reason.clone().into(),
+            };
+            (rule.code, to)
+        });
+        Unidirectional(rules.collect())
+    }
 }
 
 /// What a node reads of section `channel`.

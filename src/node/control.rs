@@ -26,6 +26,13 @@ use crate::{
 pub(super) const ERRANDS: usize = 1024;
 /// Answers under way at a time.
 const AT_A_TIME: usize = 8;
+/// Frames for emulated sessions, passed on by other nodes, that wait.
+pub(super) const POSTS: usize = 4096;
+/// Those under way at a time: each waits for its own session, which may be slow.
+const POSTS_AT_A_TIME: usize = 1024;
+
+/// A frame for an emulated session, passed on by a node that waits for the answer.
+pub(super) type Post = (NodeId, SurveyRequest);
 
 /// Something to send because of a message.
 #[derive(Debug)]
@@ -45,12 +52,23 @@ pub(super) async fn run_errands(shared: Arc<Shared>, queue: mpsc::Receiver<Erran
     stop.run_until_cancelled(errands).await;
 }
 
+/// Gives frames to their sessions until the node stops. They have a queue of their own, so that slow sessions hold up nothing
+/// else that nodes tell each other; those of one session begin in the order they came.
+pub(super) async fn run_posts(shared: Arc<Shared>, queue: mpsc::Receiver<Post>) {
+    let stop = shared.stop.clone();
+    let posts = ReceiverStream::new(queue).for_each_concurrent(POSTS_AT_A_TIME, move |post| {
+        let (node, request) = post;
+        run_errand(Arc::clone(&shared), Errand::Answer(node, request))
+    });
+    stop.run_until_cancelled(posts).await;
+}
+
 async fn run_errand(shared: Arc<Shared>, errand: Errand) {
     match errand {
         Errand::Introduce(node) => registry::announce(&shared, Some(&node)).await,
         Errand::Answer(node, request) => {
             let op = request.op.clone();
-            let response = survey::answer(&shared, request);
+            let response = survey::answer(&shared, request).await;
             let answer = Control::SurveyResponse(response);
             if let Err(error) = shared.say(Some(&node), &answer).await {
                 tracing::error!(%error, %node, op, "error answering a survey");
@@ -104,6 +122,11 @@ impl Shared {
             Control::Shutdown => {
                 self.nodes.forget(&from);
                 self.surveys.gone(&from);
+            }
+            Control::SurveyRequest(request) if request.op == survey::EMULATION => {
+                if self.posts.try_send((from, request)).is_err() {
+                    self.metrics.control_dropped("queue");
+                }
             }
             Control::SurveyRequest(request) => self.later(Errand::Answer(from, request)),
             Control::SurveyResponse(response) => {

@@ -38,6 +38,9 @@ const NAMES: [&str; 23] = [
 /// Place of a publication push.
 pub(super) const PUBLICATION: usize = 3;
 
+/// Place of a connect, whichever way it is answered.
+pub(super) const CONNECT: usize = 10;
+
 /// Counters of one transport.
 #[derive(Debug)]
 pub(super) struct Frames {
@@ -105,6 +108,7 @@ pub(super) const fn of_reply(body: &ReplyBody) -> usize {
         ReplyBody::Ping => 0,
         ReplyBody::Pong => 1,
         ReplyBody::Push(push) => match push.body {
+            PushBody::Connect(_) => CONNECT,
             PushBody::Subscribe(_) => 2,
             PushBody::Publication(_) => PUBLICATION,
             PushBody::Join(_) => 4,
@@ -114,7 +118,7 @@ pub(super) const fn of_reply(body: &ReplyBody) -> usize {
             PushBody::Refresh(_) => 8,
             PushBody::Disconnect(_) => 9,
         },
-        ReplyBody::Connect(_) => 10,
+        ReplyBody::Connect(_) => CONNECT,
         ReplyBody::Subscribe(_) => 11,
         ReplyBody::Publish => 12,
         ReplyBody::Unsubscribe => 13,
@@ -133,7 +137,7 @@ pub(super) const fn of_request(request: &Request) -> usize {
     match request {
         Request::Ping => 0,
         Request::Pong => 1,
-        Request::Connect(_) => 10,
+        Request::Connect(_) => CONNECT,
         Request::Subscribe(_) => 11,
         Request::Publish(_) => 12,
         Request::Unsubscribe(_) => 13,

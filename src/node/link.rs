@@ -7,8 +7,11 @@ use std::future::Future;
 use bytes::Bytes;
 
 use crate::{
-    model::{Disconnect, Version},
-    protocol::frame::{Framing, Kind},
+    model::{ClientError, Direction, Disconnect, Version},
+    protocol::{
+        ConnectRequest,
+        frame::{Framing, Kind},
+    },
 };
 
 /// How a transport differs from others in ways the connection has to respect.
@@ -24,6 +27,9 @@ pub struct LinkTraits {
     pub discards_after_refusal: bool,
     /// The transport pings by itself, so the session must not (`cf_ws_frame_ping_pong`).
     pub native_ping: bool,
+    /// Which way messages go. An emulated connection gets frames from elsewhere as well; one that only listens gets its connect
+    /// request, as a frame or read already, and nothing else.
+    pub direction: Direction,
 }
 
 /// Something from the peer.
@@ -32,6 +38,8 @@ pub enum Inbound {
     /// One transport frame with one or more commands. Which kind it is plays no part in what it says; transports that know
     /// no kinds call theirs binary.
     Frame(Bytes, Kind),
+    /// The connect request of a connection that only listens.
+    Connect(Box<ConnectRequest>),
     /// The transport has bytes of its own to write (a native pong): call [`Link::send`], with an empty batch if need be.
     Flush,
 }
@@ -45,6 +53,8 @@ pub struct Close {
     pub version: Version,
     /// The cause was a frame that could not be decoded (gRPC answers INVALID_ARGUMENT).
     pub undecodable: bool,
+    /// The error that the connect of a connection which only listens has failed with.
+    pub error: Option<ClientError>,
 }
 
 /// One peer. Owned by the connection's task, which never receives and sends at the same time.

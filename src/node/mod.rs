@@ -6,6 +6,7 @@ mod config;
 mod connection;
 mod control;
 mod dispatch;
+mod emulation;
 mod events;
 mod frames;
 mod interest;
@@ -31,14 +32,20 @@ use crate::{
         Channel, ChannelOptions, ClientId, ClientInfo, Control, Disconnect, NodeId, NodeInfo, Peer,
         Publication, Refresh, SubscribeCommand, Tags, Target, Unsubscribe,
     },
+    protocol::EmulationRequest,
 };
 
-pub use config::{ChannelConfig, ClientConfig, Config, NodeConfig};
+pub use config::{
+    ChannelConfig, ClientConfig, Config, DisconnectTarget, NodeConfig, UnidirectionalDisconnect,
+    UnidirectionalDisconnects,
+};
+pub use emulation::EmulationError;
 pub use engine::{History, HistoryQuery, PresenceStats, PublishResult};
 pub use link::{Close, Inbound, Link, LinkTraits};
 pub use pattern::Error as PatternError;
 
 use pattern::Pattern;
+use emulation::Way;
 use shared::Shared;
 use survey::Audience;
 
@@ -121,7 +128,8 @@ impl Node {
     pub fn start(mut parts: Parts) -> Result<Self, prometheus::Error> {
         let events = std::mem::take(&mut parts.events);
         let (errands, queue) = mpsc::channel(control::ERRANDS);
-        let shared = Arc::new(Shared::new(parts, errands)?);
+        let (posts, posted) = mpsc::channel(control::POSTS);
+        let shared = Arc::new(Shared::new(parts, (errands, posts))?);
         for receiver in events {
             let pump = events::pump(Arc::clone(&shared), receiver);
             shared
@@ -129,11 +137,13 @@ impl Node {
                 .spawn(pump.instrument(tracing::debug_span!("pump")));
         }
         let errands = control::run_errands(Arc::clone(&shared), queue);
+        let posts = control::run_posts(Arc::clone(&shared), posted);
         let snapshots = snapshot::run(Arc::clone(&shared));
         let announcements = registry::run(Arc::clone(&shared));
         let interest = interest::run(Arc::clone(&shared));
         let tasks = &shared.pumps;
         tasks.spawn(errands.instrument(tracing::debug_span!("control")));
+        tasks.spawn(posts.instrument(tracing::debug_span!("emulation")));
         tasks.spawn(snapshots.instrument(tracing::debug_span!("snapshot")));
         tasks.spawn(announcements.instrument(tracing::debug_span!("registry")));
         tasks.spawn(interest.instrument(tracing::debug_span!("interest")));
@@ -332,6 +342,26 @@ impl Node {
         }
         shared.metrics.surveyed(survey::CHANNELS, started.elapsed());
         Ok(channels)
+    }
+
+    /// Gives a frame of commands to an emulated session, on whichever node it is, and waits until they are processed. A session
+    /// that nobody knows is no error (client-protocol.md 3.5).
+    ///
+    /// # Errors
+    /// When the node is unknown, or the frame did not get there.
+    pub async fn emulate(&self, request: EmulationRequest) -> Result<(), EmulationError> {
+        let shared = &self.shared;
+        let started = Instant::now();
+        shared.metrics.action("survey");
+        let delivered = match shared.way(&request)? {
+            Way::Here => {
+                let posted = shared.emulated.post(&request.session, request.data).await;
+                posted.unwrap_or(Ok(()))
+            }
+            Way::Other(node) => survey::forward(shared, &node, &request).await,
+        };
+        shared.metrics.surveyed(survey::EMULATION, started.elapsed());
+        delivered
     }
 
     /// Replaces limits that are read on use; connections that exist keep theirs (config.md 6).

@@ -98,6 +98,11 @@ impl Nodes {
         self.known.lock().len()
     }
 
+    /// True for another node that is there.
+    pub(super) fn knows(&self, node: &NodeId) -> bool {
+        self.known.lock().contains_key(node)
+    }
+
     /// Identifiers of the other nodes.
     pub(super) fn ids(&self) -> Vec<NodeId> {
         self.known.lock().keys().cloned().collect()

@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     model::Disconnect,
-    protocol::{Command, ConnectRequest, Reply, ReplyBody, SubscribeResult},
+    protocol::{
+        Command, ConnectRequest, ConnectResult, PushBody, Reply, ReplyBody, SubscribeResult,
+    },
     session::Session,
 };
 
@@ -77,6 +79,11 @@ impl Report {
         }
     }
 
+    /// A connect request came without a command around it.
+    pub(super) fn asked_to_connect(&self) {
+        self.frames.received(frames::CONNECT);
+    }
+
     /// The connect command names the SDK. Names are the client's choice, so labels tell only whether there is one.
     pub(super) fn named(&mut self, connect: &ConnectRequest) {
         self.client_name = if connect.name.is_empty() {
@@ -104,37 +111,29 @@ impl Report {
         self.frames.sent(kind, 1, bytes);
         match &reply.body {
             ReplyBody::Error(error) => self.refused(kind, error, session),
-            ReplyBody::Connect(result) => {
-                self.accepted = true;
-                let labels = [self.transport, "", self.client_name, self.client_version];
-                self.shared
-                    .metrics
-                    .clients
-                    .accepted
-                    .with_label_values(&labels)
-                    .inc();
-                self.shared
-                    .metrics
-                    .clients
-                    .inflight
-                    .with_label_values(&labels)
-                    .inc();
-                result.subs.values().for_each(|sub| self.recovery(sub));
-                tracing::debug!(user = %session.user(), "client authenticated");
-            }
+            ReplyBody::Connect(result) => self.connected(result, session),
             ReplyBody::Subscribe(result) => self.recovery(result),
-            ReplyBody::Push(push) => {
-                if let crate::protocol::PushBody::Unsubscribe(why) = &push.body {
-                    self.shared
-                        .metrics
-                        .clients
-                        .unsubscribes
-                        .with_label_values(&[&why.code.to_string(), ""])
-                        .inc();
+            ReplyBody::Push(push) => match &push.body {
+                PushBody::Connect(result) => self.connected(result, session),
+                PushBody::Unsubscribe(why) => {
+                    let unsubscribes = &self.shared.metrics.clients.unsubscribes;
+                    let labels = [&*why.code.to_string(), ""];
+                    unsubscribes.with_label_values(&labels).inc();
                 }
-            }
+                _ => {}
+            },
             _ => {}
         }
+    }
+
+    fn connected(&mut self, result: &ConnectResult, session: &Session) {
+        self.accepted = true;
+        let labels = [self.transport, "", self.client_name, self.client_version];
+        let clients = &self.shared.metrics.clients;
+        clients.accepted.with_label_values(&labels).inc();
+        clients.inflight.with_label_values(&labels).inc();
+        result.subs.values().for_each(|sub| self.recovery(sub));
+        tracing::debug!(user = %session.user(), "client authenticated");
     }
 
     /// Counts a recovery that was asked for, by whichever way the subscription was made.

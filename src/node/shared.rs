@@ -14,7 +14,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Config, Error, Parts,
-    control::Errand,
+    control::{Errand, Post},
+    emulation::Sessions,
     events::kind,
     frames::ByTransport,
     interest::Interest,
@@ -64,6 +65,8 @@ pub(super) struct Shared {
     pub(super) nodes: Nodes,
     pub(super) surveys: Surveys,
     pub(super) errands: mpsc::Sender<Errand>,
+    pub(super) posts: mpsc::Sender<Post>,
+    pub(super) emulated: Arc<Sessions>,
     pub(super) stop: CancellationToken,
     pub(super) pumps: TaskTracker,
     pub(super) connections_running: TaskTracker,
@@ -88,10 +91,10 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
-    /// The inside of a node; its answers to others go into `errands`.
+    /// The inside of a node; its answers to others go into `errands`, frames that they pass on into `posts`.
     pub(super) fn new(
         parts: Parts,
-        errands: mpsc::Sender<Errand>,
+        (errands, posts): (mpsc::Sender<Errand>, mpsc::Sender<Post>),
     ) -> Result<Self, prometheus::Error> {
         let Parts {
             id,
@@ -116,6 +119,8 @@ impl Shared {
             nodes: Nodes::default(),
             surveys: Surveys::new(),
             errands,
+            posts,
+            emulated: Arc::default(),
             stop: CancellationToken::new(),
             pumps: TaskTracker::new(),
             connections_running: TaskTracker::new(),
@@ -370,5 +375,6 @@ fn session_config(config: &Config) -> session::Config {
         recovery_limit: client.recovery_max_publication_limit,
         include_server_time: client.connect_include_server_time,
         unsubscribe_wait: UNSUBSCRIBE_WAIT,
+        unidirectional: client.connect_code_to_unidirectional_disconnect.rules(),
     }
 }

@@ -16,21 +16,28 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Error, Shared, pattern::Pattern};
+use super::{
+    Error, Shared,
+    emulation::{EmulationError, UnknownSession},
+    pattern::Pattern,
+};
 use crate::{
     engine::wire::survey as wire,
     model::{Control, NodeId, SurveyRequest, SurveyResponse},
+    protocol::EmulationRequest,
 };
 
 /// The survey of channels with subscribers.
 pub(super) const CHANNELS: &str = "channels";
 /// A frame for an emulated session of another node.
-const EMULATION: &str = "centrifuge_emulation";
+pub(super) const EMULATION: &str = "centrifuge_emulation";
 
 /// A question has its answers by then.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// Questions under way; more wait for their turn within the deadline.
 const QUESTIONS: usize = 64;
+/// Frames under way to other nodes; one more is refused.
+const FRAMES: usize = 4096;
 
 /// There was no answer because of the node.
 const INTERNAL: u32 = 1;
@@ -45,6 +52,7 @@ pub(super) struct Surveys {
     last: AtomicU64,
     open: Mutex<HashMap<u64, Open>>,
     places: Semaphore,
+    frames: Semaphore,
 }
 
 /// A question that waits for answers.
@@ -62,7 +70,6 @@ pub(super) enum Audience<'a> {
     /// All other nodes.
     Others,
     /// One node.
-    #[cfg_attr(not(test), expect(dead_code, reason = "emulation asks one node"))]
     One(&'a NodeId),
 }
 
@@ -72,6 +79,7 @@ impl Surveys {
             last: AtomicU64::new(0),
             open: Mutex::default(),
             places: Semaphore::new(QUESTIONS),
+            frames: Semaphore::new(FRAMES),
         }
     }
 
@@ -138,19 +146,55 @@ pub(super) async fn ask(
     data: Bytes,
     audience: Audience<'_>,
 ) -> Result<Vec<Bytes>, Error> {
-    let (missing, to): (HashSet<_>, _) = match audience {
-        Audience::Others => (shared.nodes.ids().into_iter().collect(), None),
-        Audience::One(node) => (HashSet::from([node.clone()]), Some(node)),
-    };
-    if missing.is_empty() {
-        return Ok(Vec::new());
-    }
     let deadline = Instant::now() + DEADLINE;
     let surveys = &shared.surveys;
     let Ok(Ok(_place)) = timeout_at(deadline, surveys.places.acquire()).await else {
         tracing::error!(op, "too many surveys at a time");
         return Err(Error::Internal(None));
     };
+    values(op, collect(shared, (op, data), audience, deadline).await?)
+}
+
+/// Gives a frame to the node that its session is on.
+///
+/// # Errors
+/// When that node does not take it, is gone, or does not answer in time.
+pub(super) async fn forward(
+    shared: &Shared,
+    node: &NodeId,
+    request: &EmulationRequest,
+) -> Result<(), EmulationError> {
+    let undelivered = |_error| EmulationError::Undelivered;
+    let _place = shared.surveys.frames.try_acquire().map_err(|_full| {
+        tracing::error!(%node, "too many frames under way to other nodes");
+        EmulationError::Undelivered
+    })?;
+    let data = wire::encode_emulation(&request.node, &request.session, request.data.clone());
+    let deadline = Instant::now() + DEADLINE;
+    let answers = collect(shared, (EMULATION, data), Audience::One(node), deadline);
+    let answers = answers.await.map_err(undelivered)?;
+    match answers.get(node).map(|answer| answer.code) {
+        // There is no such session there: nothing happens.
+        Some(0 | BAD_REQUEST) => Ok(()),
+        _ => Err(EmulationError::Undelivered),
+    }
+}
+
+/// Asks, and waits for the answers of all who are there until the end.
+async fn collect(
+    shared: &Shared,
+    (op, data): (&str, Bytes),
+    audience: Audience<'_>,
+    deadline: Instant,
+) -> Result<HashMap<NodeId, SurveyResponse>, Error> {
+    let (missing, to): (HashSet<_>, _) = match audience {
+        Audience::Others => (shared.nodes.ids().into_iter().collect(), None),
+        Audience::One(node) => (HashSet::from([node.clone()]), Some(node)),
+    };
+    if missing.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let surveys = &shared.surveys;
     let id = surveys.last.fetch_add(1, Ordering::Relaxed) + 1;
     let (done, all) = oneshot::channel();
     let question = Open {
@@ -178,7 +222,7 @@ pub(super) async fn ask(
         return Err(Error::Internal(None));
     };
     match in_time {
-        Ok(Ok(_)) => values(op, answers),
+        Ok(Ok(_)) => Ok(answers),
         Ok(Err(error)) => Err(Error::Internal(Some(error))),
         Err(_elapsed) => {
             tracing::error!(op, ?missing, "nodes did not answer a survey in time");
@@ -200,10 +244,10 @@ fn values(op: &str, answers: HashMap<NodeId, SurveyResponse>) -> Result<Vec<Byte
 }
 
 /// What this node answers to the question of another one.
-pub(super) fn answer(shared: &Shared, request: SurveyRequest) -> SurveyResponse {
+pub(super) async fn answer(shared: &Shared, request: SurveyRequest) -> SurveyResponse {
     let answer = match request.op.as_str() {
         CHANNELS => channels(shared, request.data),
-        EMULATION => emulation(request.data),
+        EMULATION => emulation(shared, request.data).await,
         _ => Err(UNKNOWN),
     };
     let (code, data) = match answer {
@@ -223,12 +267,13 @@ fn channels(shared: &Shared, data: Bytes) -> Result<Bytes, u32> {
     Ok(wire::encode_channels(shared.local_channels(&pattern)))
 }
 
-/// No transport of this node makes emulated sessions, so none is the one that is meant.
-fn emulation(data: Bytes) -> Result<Bytes, u32> {
-    if wire::is_emulation(data) {
-        Err(BAD_REQUEST)
-    } else {
-        Err(INTERNAL)
+/// Gives a frame to a session of this node. Who asks wants to know when its commands are processed.
+async fn emulation(shared: &Shared, data: Bytes) -> Result<Bytes, u32> {
+    let (session, data) = wire::decode_emulation(data).ok_or(INTERNAL)?;
+    match shared.emulated.post(&session, data).await {
+        Ok(Ok(())) => Ok(Bytes::new()),
+        Ok(Err(_undelivered)) => Err(INTERNAL),
+        Err(UnknownSession) => Err(BAD_REQUEST),
     }
 }
 
@@ -236,6 +281,8 @@ fn emulation(data: Bytes) -> Result<Bytes, u32> {
 impl Surveys {
     /// No question is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.open.lock().is_empty() && self.places.available_permits() == QUESTIONS
+        self.open.lock().is_empty()
+            && self.frames.available_permits() == FRAMES
+            && self.places.available_permits() == QUESTIONS
     }
 }

@@ -81,6 +81,12 @@ pub struct Commands {
 }
 
 impl Commands {
+    /// True when nothing is left to take.
+    #[must_use]
+    pub const fn is_done(&self) -> bool {
+        self.messages.at.is_none()
+    }
+
     /// Takes the next command. The first one of a connection fixes its generation in the decoder.
     pub fn next(&mut self, decoder: &mut Decoder) -> Option<Result<Command, Malformed>> {
         let version = decoder.version;
@@ -175,7 +181,10 @@ impl Messages {
     ) -> Result<(T, Option<usize>), Malformed> {
         let (start, length) = match self.framing {
             Framing::None | Framing::SockJs => (0, self.frame.len()),
-            Framing::WebSocket | Framing::WebSocketDeflate(_) => {
+            Framing::WebSocket
+            | Framing::WebSocketDeflate(_)
+            | Framing::Stream
+            | Framing::Event => {
                 let (length, start) = protobuf::varint(&self.frame, at)?;
                 (start, usize::try_from(length).or(Err(Malformed))?)
             }

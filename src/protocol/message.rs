@@ -146,6 +146,26 @@ pub struct RpcRequest {
     pub method: String,
 }
 
+/// A frame of commands that comes by a request of its own (client-protocol.md 3.5).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct EmulationRequest {
+    /// The node the session is on.
+    pub node: String,
+    /// The session, a secret.
+    pub session: String,
+    /// The frame; of JSON sessions a JSON string that holds it.
+    pub data: Bytes,
+}
+
+impl std::fmt::Debug for EmulationRequest {
+    /// Without the session and the frame, which are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmulationRequest")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
 /// New subscription token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubRefreshRequest {
@@ -319,6 +339,8 @@ pub enum PushBody {
     Message(Bytes),
     /// A server-side subscription started.
     Subscribe(SubscribePush),
+    /// Connected: the first push of a unidirectional connection.
+    Connect(Box<ConnectResult>),
     /// The connection is about to be closed.
     Disconnect(Disconnect),
     /// The expiration changed: seconds left, `None` when it does not expire any more.

@@ -6,7 +6,7 @@
 //! checked once, never parsed into trees, never copied on the way in. Knows no sockets, clocks or channels' rules.
 //!
 //! Inside: `message` holds the values, `schema` describes each message once as fields, `json` and `protobuf` turn fields into bytes,
-//! `v1` holds what only the older generation knows, `decode` and `client` split frames.
+//! `v1` holds what only the older generation knows, `decode` and `client` split frames, `request` reads bodies that are one request.
 
 mod client;
 mod decode;
@@ -14,6 +14,7 @@ pub mod frame;
 pub mod json;
 pub mod message;
 mod protobuf;
+mod request;
 mod schema;
 mod v1;
 
@@ -24,8 +25,9 @@ pub use client::{Replies, decode_replies, decode_reply, encode_command, encode_c
 pub use decode::{Commands, Decoder, Malformed};
 pub use json::{is_json, is_json_object};
 pub use message::{
-    Command, ConnectRequest, ConnectResult, HistoryRequest, HistoryResult, PresenceResult,
+    Command, ConnectRequest, ConnectResult, EmulationRequest, HistoryRequest, HistoryResult, PresenceResult,
     PresenceStatsResult, PublishRequest, Push, PushBody, RefreshResult, Reply, ReplyBody, Request,
     RpcRequest, SubRefreshRequest, SubRefreshResult, SubscribePush, SubscribeRequest,
     SubscribeResult,
 };
+pub use request::{decode_connect_request, decode_emulation_request, json_text};

@@ -55,6 +55,7 @@ fn paths(echo: &Echo, sessions: &Tasks, most: usize) -> http::Paths {
     let endpoint = websocket::Endpoint::new(websocket::Parts {
         serve: echo.clone(),
         config: &config,
+        uni: None,
         client: &client,
         origins: Arc::new(Origins::new(&client.allowed_origins).unwrap()),
         peers: Arc::default(),

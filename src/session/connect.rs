@@ -15,7 +15,7 @@ use crate::{
         SubscriptionKey, Version,
     },
     protocol::{
-        ConnectRequest, ConnectResult, ReplyBody, SubscribeRequest, SubscribeResult,
+        ConnectRequest, ConnectResult, Push, PushBody, ReplyBody, SubscribeRequest, SubscribeResult,
         frame::PositionFormat,
     },
 };
@@ -35,6 +35,14 @@ pub(super) struct Connecting {
 }
 
 impl Session {
+    /// The connect request of a unidirectional connection; a second one is ignored.
+    pub(crate) fn open(&mut self, request: ConnectRequest, out: &mut Effects) {
+        if matches!(self.state, State::New) {
+            self.busy += 1;
+            self.connect(0, request, out);
+        }
+    }
+
     pub(super) fn connect(&mut self, id: u32, mut request: ConnectRequest, out: &mut Effects) {
         if !matches!(self.state, State::New) {
             return self.close(Disconnect::BAD_REQUEST, out);
@@ -178,11 +186,24 @@ impl Session {
             return;
         };
         let result = self.connect_result(now, connecting.data, subs);
-        self.reply(connecting.id, ReplyBody::Connect(Box::new(result)), out);
+        self.say_connected(connecting.id, Box::new(result), out);
         self.start_timers(now);
         for key in keys {
             self.commit(now, key, out);
         }
+    }
+
+    /// The reply, or the first push of a connection that only listens.
+    fn say_connected(&mut self, id: u32, result: Box<ConnectResult>, out: &mut Effects) {
+        if !self.is_unidirectional() {
+            return self.reply(id, ReplyBody::Connect(result), out);
+        }
+        self.busy = self.busy.saturating_sub(1);
+        let push = Push {
+            channel: Channel::default(),
+            body: PushBody::Connect(result),
+        };
+        self.push(push, out);
     }
 
     fn connect_result(
@@ -192,6 +213,8 @@ impl Session {
         subs: BTreeMap<Channel, SubscribeResult>,
     ) -> ConnectResult {
         let ping = self.ping_interval();
+        let session = self.birth.session.as_ref();
+        let node = session.filter(|_| !self.is_unidirectional());
         ConnectResult {
             client: self.birth.client.clone(),
             version: self.config.version.clone(),
@@ -201,7 +224,9 @@ impl Session {
             ping: ping.map_or(0, |every| {
                 u32::try_from(every.as_secs()).unwrap_or(u32::MAX)
             }),
-            pong: ping.is_some() && self.config.pong_timeout.is_some(),
+            pong: ping.is_some() && self.pong_timeout().is_some(),
+            session: session.map_or_else(String::new, |(session, _)| session.to_string()),
+            node: node.map_or_else(String::new, |(_, node)| node.to_string()),
             time: if self.config.include_server_time {
                 now.unix_ms
             } else {
@@ -246,6 +271,11 @@ impl Session {
         });
         self.expiry = Expiry::default();
         match why {
+            Rejection::Error(error) if self.is_unidirectional() => {
+                let disconnect = self.config.unidirectional.of(&error);
+                out.push(Effect::Unconnected(error));
+                self.close(disconnect, out);
+            }
             Rejection::Error(error) => {
                 self.reply(connecting.id, ReplyBody::Error(error), out);
                 if self.version == Version::V2 {

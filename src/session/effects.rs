@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     model::{
-        Channel, ClientInfo, Disconnect, Publication, Rejection, StreamPosition, SubscribeOptions,
+        Channel, ClientError, ClientInfo, Disconnect, Publication, Rejection, StreamPosition, SubscribeOptions,
         SubscriptionKey, UserId,
     },
     protocol::{ConnectRequest, Reply, ReplyBody, SubscribeRequest, frame::WireForm},
@@ -27,6 +27,8 @@ pub(crate) enum Effect {
     Call(CallId, Call),
     /// The connect was refused on V2: what is queued is written, then the connection lingers without use.
     Refused,
+    /// The connect of a connection that only listens failed with this error; the disconnect made of it follows.
+    Unconnected(ClientError),
     /// Flush (except for 3000 and 3008) and close the transport.
     Close(Disconnect),
 }

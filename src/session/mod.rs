@@ -27,7 +27,8 @@ use bytes::Bytes;
 
 use crate::{
     model::{
-        ClientError, ClientId, ClientInfo, Disconnect, Encoding, Now, Rejection, UserId, Version,
+        ClientError, ClientId, ClientInfo, Direction, Disconnect, Encoding, NodeId, Now, Rejection,
+        UserId, Version,
     },
     protocol::{
         Push, Reply, ReplyBody,
@@ -39,7 +40,7 @@ pub(crate) use effects::{
     Call, CallId, Effect, Effects, Identified, Join, Joined, Leave, Outcome, Refreshed,
     SubRefreshed,
 };
-pub(crate) use timers::Config;
+pub(crate) use timers::{Config, Unidirectional};
 
 use connect::Connecting;
 use effects::CallId as Id;
@@ -62,6 +63,10 @@ pub(crate) struct Birth {
     pub(crate) close_carries_reason: bool,
     /// The transport pings by itself.
     pub(crate) native_ping: bool,
+    /// Which way messages go.
+    pub(crate) direction: Direction,
+    /// Secret of an emulated or unidirectional session, and the node an emulated one is on.
+    pub(crate) session: Option<(Arc<str>, NodeId)>,
     /// A random number that spreads pings and checks over their intervals.
     pub(crate) seed: u32,
 }
@@ -164,6 +169,7 @@ impl Session {
             encoding: self.birth.encoding,
             positions: self.positions,
             framing: self.birth.framing,
+            bare: self.is_unidirectional(),
         }
     }
 
@@ -200,6 +206,11 @@ impl Session {
                 self.busy < self.config.concurrency.max(1)
             }
         }
+    }
+
+    /// True for a connection that only listens.
+    pub(crate) fn is_unidirectional(&self) -> bool {
+        self.birth.direction == Direction::Push
     }
 
     /// True once the end was decided.

@@ -7,7 +7,7 @@ use super::{
     subscription::{End, Side, State as Sub},
 };
 use crate::{
-    model::{Disconnect, Now, Unsubscribe, Version},
+    model::{ClientError, Disconnect, Now, Unsubscribe, Version},
     protocol::{Reply, ReplyBody},
 };
 
@@ -48,6 +48,28 @@ pub(crate) struct Config {
     pub(crate) include_server_time: bool,
     /// Longest wait of an unsubscribe for the subscribe of the same channel.
     pub(crate) unsubscribe_wait: Duration,
+    /// What an error of the connect is to who cannot be told of errors.
+    pub(crate) unidirectional: Unidirectional,
+}
+
+/// Disconnects in place of errors, for connections that only listen (client-protocol.md 3.9).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unidirectional(pub(crate) Vec<(u32, Disconnect)>);
+
+impl Unidirectional {
+    /// A configured rule, or else the standard one.
+    pub(crate) fn of(&self, error: &ClientError) -> Disconnect {
+        let rule = self.0.iter().find(|(code, _)| *code == error.code);
+        if let Some((_, disconnect)) = rule {
+            return disconnect.clone();
+        }
+        match error.code {
+            109 | 110 => Disconnect::EXPIRED,
+            111 => Disconnect::TOO_MANY_REQUESTS,
+            103 => Disconnect::PERMISSION_DENIED,
+            _ => Disconnect::SERVER_ERROR,
+        }
+    }
 }
 
 /// When what is due.
@@ -148,6 +170,13 @@ impl Session {
         self.config.ping_interval.filter(|_| by_session)
     }
 
+    /// Who only listens cannot answer.
+    pub(super) fn pong_timeout(&self) -> Option<Duration> {
+        self.config
+            .pong_timeout
+            .filter(|_| !self.is_unidirectional())
+    }
+
     pub(super) fn schedule_expiry(&mut self, now: Now) {
         self.timers.expire = self.expiry.at.map(|at| {
             let left =
@@ -174,10 +203,7 @@ impl Session {
         } else {
             now.instant + interval
         });
-        self.timers.pong = self
-            .config
-            .pong_timeout
-            .map(|timeout| now.instant + timeout);
+        self.timers.pong = self.pong_timeout().map(|timeout| now.instant + timeout);
         out.push(Effect::Reply(Reply {
             id: 0,
             body: ReplyBody::Ping,

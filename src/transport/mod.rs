@@ -21,14 +21,18 @@ use crate::{
 };
 
 mod close;
+pub mod emulated;
 pub mod grpc;
 mod metrics;
 mod origin;
+mod outlet;
 mod peer;
 pub mod sockjs;
+mod stream;
 mod tasks;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod uni;
 pub mod websocket;
 
 pub use metrics::Metrics;
@@ -50,6 +54,9 @@ pub struct ClientConfig {
     /// Request header with the user identifier, set by a trusted proxy; empty for none.
     pub user_id_http_header: String,
 }
+
+/// Longest wait until the peer has taken the end of a stream.
+const END_WAIT: Duration = Duration::from_secs(5);
 
 /// Bytes of an unwanted request body that are read before its answer.
 const UNWANTED: usize = 1024 * 1024;

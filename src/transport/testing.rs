@@ -74,6 +74,10 @@ impl Serve for Echo {
                 Ok(Inbound::Frame(frame, kind)) => {
                     obey(&mut link, (&frame, kind), &mut version).await
                 }
+                Ok(Inbound::Connect(request)) => {
+                    let text = format!("connect {}", request.name);
+                    obey(&mut link, (text.as_bytes(), Kind::Text), &mut version).await
+                }
                 Ok(Inbound::Flush) => link.send(&mut Vec::new()).await.map_err(|end| (end, false)),
                 Err(end) => Err((end, false)),
             };
@@ -86,6 +90,7 @@ impl Serve for Echo {
             disconnect,
             version,
             undecodable,
+            error: None,
         })
         .await;
     }

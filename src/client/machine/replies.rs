@@ -158,7 +158,8 @@ impl Machine {
             PushBody::Message(data) => out.push(Effect::Emit(Event::Message(data))),
             PushBody::Subscribe(subscribe) => self.server_side_began(&channel, subscribe, out),
             PushBody::Refresh(ttl) => self.refreshed(now, ttl),
-            PushBody::Disconnect(_) => {}
+            // No bidirectional connection is told so.
+            PushBody::Connect(_) | PushBody::Disconnect(_) => {}
         }
     }
 

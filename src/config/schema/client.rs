@@ -101,6 +101,6 @@ table! {
     B user_id_http_header            text("")      "Request header with the user, set by a proxy that you trust.";
     B insecure                       bool(false)   "No authentication, every client may do everything. For development only." [flag];
     B subscribe_to_user_personal_channel section(&[PERSONAL_CHANNEL]) "A channel for each user.";
-    C connect_code_to_unidirectional_disconnect section(&[CONNECT_CODES]) "Other disconnects for unidirectional clients." [missing];
+    C connect_code_to_unidirectional_disconnect section(&[CONNECT_CODES]) "Other disconnects for unidirectional clients.";
     B hmac_credentials               section(&[HMAC_CREDENTIALS]) "Signed credentials, a light form of token (own to Centripetal)." [own];
 }

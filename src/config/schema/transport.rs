@@ -22,14 +22,14 @@ table! {
 
 table! {
     SSE:
-    B enabled               bool(false)             "Serve SSE to bidirectional clients." [flag, missing];
+    B enabled               bool(false)             "Serve SSE to bidirectional clients." [flag];
     B handler_prefix        text("/connection/sse") "Path of the endpoint.";
     C max_request_body_size int(65_536)             "Largest connect body, in bytes.";
 }
 
 table! {
     HTTP_STREAM:
-    B enabled               bool(false)                     "Serve HTTP streaming to bidirectional clients." [flag, missing];
+    B enabled               bool(false)                     "Serve HTTP streaming to bidirectional clients." [flag];
     B handler_prefix        text("/connection/http_stream") "Path of the endpoint.";
     C max_request_body_size int(65_536)                     "Largest connect body, in bytes.";
 }
@@ -49,7 +49,7 @@ table! {
 
 table! {
     UNI_WEBSOCKET:
-    B enabled                   bool(false) "Serve WebSocket to clients that only listen." [flag, missing];
+    B enabled                   bool(false) "Serve WebSocket to clients that only listen." [flag];
     B handler_prefix            text("/connection/uni_websocket") "Path of the endpoint.";
     C compression               bool(false) "Compress messages (permessage-deflate).";
     C compression_min_size      int(0)      "Messages below this size stay as they are.";
@@ -67,7 +67,7 @@ table! {
 
 table! {
     UNI_SSE:
-    B enabled               bool(false)                 "Serve SSE to clients that only listen." [flag, missing];
+    B enabled               bool(false)                 "Serve SSE to clients that only listen." [flag];
     B handler_prefix        text("/connection/uni_sse") "Path of the endpoint.";
     C max_request_body_size int(65_536)                 "Largest connect body, in bytes.";
     C connect_code_to_http_response section(&[CONNECT_RESPONSES]) "HTTP statuses for failed connects.";
@@ -75,7 +75,7 @@ table! {
 
 table! {
     UNI_HTTP_STREAM:
-    B enabled               bool(false)                         "Serve HTTP streaming to clients that only listen." [flag, missing];
+    B enabled               bool(false)                         "Serve HTTP streaming to clients that only listen." [flag];
     B handler_prefix        text("/connection/uni_http_stream") "Path of the endpoint.";
     C max_request_body_size int(65_536)                         "Largest connect body, in bytes.";
     C connect_code_to_http_response section(&[CONNECT_RESPONSES]) "HTTP statuses for failed connects.";
@@ -83,7 +83,7 @@ table! {
 
 table! {
     UNI_GRPC:
-    A enabled bool(false)     "Serve gRPC to clients that only listen." [flag, missing];
+    A enabled bool(false)     "Serve gRPC to clients that only listen." [flag];
     B address text("")        "Host to listen on; empty means all interfaces.";
     A port    port(11000)     "Port of the unidirectional gRPC listener." [flag];
     C max_receive_message_size int(0) "Largest request in bytes; 0 means 4 MiB.";

@@ -21,9 +21,20 @@ pub(crate) fn decode_pattern(data: Bytes) -> Option<String> {
     Some(request.pattern)
 }
 
-/// True for a well-formed frame of an emulated session.
-pub(crate) fn is_emulation(data: Bytes) -> bool {
-    pb::EmulationRequest::decode(data).is_ok()
+/// A frame for an emulated session.
+pub(crate) fn encode_emulation(node: &str, session: &str, data: Bytes) -> Bytes {
+    let request = pb::EmulationRequest {
+        node: node.to_owned(),
+        session: session.to_owned(),
+        data,
+    };
+    Bytes::from(request.encode_to_vec())
+}
+
+/// Session and data of a frame for an emulated session; `None` when it is malformed.
+pub(crate) fn decode_emulation(data: Bytes) -> Option<(String, Bytes)> {
+    let request = pb::EmulationRequest::decode(data).ok()?;
+    Some((request.session, request.data))
 }
 
 /// The answer to the survey `channels`: subscribers by channel.
@@ -75,10 +86,11 @@ mod tests {
     fn malformed_data_is_refused() {
         assert_eq!(decode_pattern(Bytes::from_static(b"\xff")), None);
         assert_eq!(decode_channels(Bytes::from_static(b"\x0a\x7f")), None);
-        assert!(!is_emulation(Bytes::from_static(b"\xff")));
+        assert_eq!(decode_emulation(Bytes::from_static(b"\xff")), None);
         // As recorded.
-        assert!(is_emulation(Bytes::from_static(
-            b"\x12\x06nosuch\x1a\x04\"{}\""
-        )));
+        let recorded = Bytes::from_static(b"\x12\x06nosuch\x1a\x04\"{}\"");
+        let data = Bytes::from_static(b"\"{}\"");
+        assert_eq!(encode_emulation("", "nosuch", data.clone()), recorded);
+        assert_eq!(decode_emulation(recorded), Some(("nosuch".to_owned(), data)));
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::stream::Stream;
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ use super::{Connection, Inbound, KEPT, Link, OWED, Performed, Shared};
 use crate::{
     hub::Mail,
     model::Disconnect,
-    protocol::{Request, frame},
+    protocol::{self, ConnectRequest, Request, frame},
 };
 
 impl Connection {
@@ -104,7 +105,9 @@ impl Connection {
             return false;
         };
         let undecided = self.decoder.version().is_none();
-        let Some(next) = commands.next(&mut self.decoder) else {
+        let next = commands.next(&mut self.decoder);
+        let last = commands.is_done();
+        let Some(next) = next else {
             self.rest = None;
             return false;
         };
@@ -123,7 +126,30 @@ impl Connection {
             }
             Err(_malformed) => self.malformed(),
         }
+        if last {
+            self.processing = None;
+        }
         true
+    }
+
+    /// The connect request of a connection that only listens.
+    fn open(&mut self, request: ConnectRequest) {
+        self.report.named(&request);
+        self.report.asked_to_connect();
+        self.session.open(request, &mut self.effects);
+    }
+
+    /// A frame of a connection that only listens is its connect request, as long as there was none.
+    fn opening_frame(&mut self, frame: Bytes) {
+        if self.session.is_connected() {
+            return;
+        }
+        match protocol::decode_connect_request(self.peer.encoding, frame) {
+            Ok(request) => self.open(request),
+            Err(_malformed) => self
+                .session
+                .abort(Disconnect::BAD_REQUEST, &mut self.effects),
+        }
     }
 
     /// A frame could not be decoded. gRPC says so by its status, the others by the close.
@@ -155,6 +181,10 @@ impl Connection {
         match inbound {
             Ok(Inbound::Frame(..))
                 if self.linger.is_some() && self.traits.discards_after_refusal => {}
+            Ok(Inbound::Frame(frame, _)) if self.session.is_unidirectional() => {
+                self.opening_frame(frame);
+            }
+            Ok(Inbound::Connect(request)) => self.open(*request),
             Ok(Inbound::Frame(frame, _)) => self.rest = Some(self.decoder.frame(frame)),
             Ok(Inbound::Flush) => self.outgoing.flush = true,
             // The transport itself could not make a frame of what came.

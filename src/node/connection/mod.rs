@@ -17,19 +17,23 @@ use std::{
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, Sleep, sleep_until},
+};
 use tracing::Instrument as _;
 
 use self::{feeds::Feeds, outgoing::Outgoing};
 use super::{
     Close, Inbound, Link, LinkTraits, Shared,
     dispatch::{Caller, Performed},
+    emulation::{Letter, Letterbox, Seat},
     report::Report,
 };
 use crate::{
     hooks,
     hub::{Mail, Mailbox},
-    model::{ClientId, Disconnect, Now, Peer},
+    model::{ClientError, ClientId, Direction, Disconnect, Now, Peer},
     protocol::{Commands, Decoder, frame},
     session::{Birth, Call, CallId, Effect, Effects, Leave, Session},
 };
@@ -67,6 +71,10 @@ struct Connection {
     decoder: Decoder,
     /// Commands of the present frame that are not processed yet.
     rest: Option<Commands>,
+    /// Who has posted that frame waits for this to be dropped.
+    processing: Option<oneshot::Sender<()>>,
+    /// Where frames of an emulated connection come in.
+    seat: Option<Seat>,
     mailbox: Arc<Mailbox>,
     inbox: VecDeque<Mail>,
     peer: Arc<Peer>,
@@ -81,6 +89,8 @@ struct Connection {
     leaving: Option<(Disconnect, Instant)>,
     /// A refused connection ends then.
     linger: Option<Instant>,
+    /// What the connect of a connection that only listens has failed with.
+    error: Option<Box<ClientError>>,
 }
 
 /// Serves one connection until it ends. The future holds everything once: parts that are moved into an `async fn` would have
@@ -108,15 +118,24 @@ pub(super) fn run<L: Link>(
 impl Connection {
     fn new(shared: Arc<Shared>, traits: LinkTraits, client: ClientId, peer: Peer) -> Self {
         let config = Arc::clone(&shared.sessions.read());
+        // As secret as it is hard to guess: 122 random bits.
+        let session = (traits.direction != Direction::Both)
+            .then(|| Arc::<str>::from(uuid::Uuid::new_v4().to_string()));
+        let emulated = session
+            .as_ref()
+            .filter(|_| traits.direction == Direction::Emulated);
+        let seat = emulated.map(|session| shared.emulated.open(session, peer.encoding));
         let birth = Birth {
             client,
             encoding: peer.encoding,
             framing: traits.framing,
             close_carries_reason: traits.close_carries_reason,
             native_ping: traits.native_ping,
+            direction: traits.direction,
+            session: session.clone().map(|session| (session, shared.id().clone())),
             seed: rand::random(),
         };
-        let mailbox = Arc::new(Mailbox::new(config.queue_max_size));
+        let mailbox = Arc::new(Mailbox::of(config.queue_max_size, session));
         shared.open(&mailbox);
         let decoder = Decoder::new(
             peer.encoding,
@@ -135,6 +154,8 @@ impl Connection {
             session,
             decoder,
             rest: None,
+            processing: None,
+            seat,
             mailbox,
             inbox: VecDeque::new(),
             peer: Arc::new(peer),
@@ -146,6 +167,7 @@ impl Connection {
             ending: None,
             leaving: None,
             linger: None,
+            error: None,
             shared,
         }
     }
@@ -220,6 +242,9 @@ impl Connection {
             },
             Effect::Frame(bytes) => self.outgoing.push_publication(bytes),
             Effect::Call(id, call) => self.start(id, call),
+            // Nobody can reach it any more, so it waits for its peer to go, or to be found stale.
+            Effect::Refused if self.traits.direction == Direction::Emulated => self.rest = None,
+            Effect::Unconnected(error) => self.error = Some(Box::new(error)),
             Effect::Refused => {
                 self.linger = Some(Instant::now() + LINGER);
                 if self.traits.discards_after_refusal {
@@ -319,6 +344,8 @@ impl Connection {
         let reading = self.rest.is_none()
             && self.leaving.is_none()
             && (self.session.ready() || self.linger.is_some());
+        let letters = self.seat.as_ref().map(|seat| Arc::clone(&seat.letters));
+        let letters = letters.filter(|_| reading && self.session.is_connected());
         tokio::select! {
             biased;
             () = poll_fn(|cx| if self.poll_call(cx)
@@ -331,6 +358,10 @@ impl Connection {
                 Poll::Pending
             }) => {}
             () = timer.as_mut(), if deadline.is_some() => self.time_passed(),
+            letter = poll_fn(|cx| poll_letter(letters.as_deref(), cx)) => {
+                self.rest = Some(self.decoder.frame(letter.frame));
+                self.processing = Some(letter.processing);
+            }
             inbound = link.recv(), if reading => self.arrived(inbound),
         }
     }
@@ -366,6 +397,7 @@ impl Connection {
             disconnect,
             version: self.session.version(),
             undecodable,
+            error: self.error.take().map(|error| *error),
         };
         let leaves = self.session.leave_all();
         let caller = self.caller();
@@ -376,6 +408,11 @@ impl Connection {
         shared.closed(&mailbox);
         tracing::debug!(duration = ?started.elapsed(), "client connection completed");
     }
+}
+
+/// Takes a frame that was posted; never where nobody posts.
+fn poll_letter(letters: Option<&Letterbox>, cx: &mut Context<'_>) -> Poll<Letter> {
+    letters.map_or(Poll::Pending, |letters| letters.poll_take(cx))
 }
 
 async fn leave_all(caller: Caller, leaves: Vec<Leave>) {

@@ -21,6 +21,7 @@ fn subscriber(generation: u32) -> Subscriber {
             encoding: Encoding::Json,
             positions: PositionFormat::Offset,
             framing: Framing::WebSocket,
+            bare: false,
         },
         join_leave: false,
     }

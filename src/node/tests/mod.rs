@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     ChannelConfig, ClientConfig, Close, Inbound, Link, LinkTraits, Node, NodeConfig, Parts,
-    Publish, shared::Shared,
+    Publish, UnidirectionalDisconnects, shared::Shared,
 };
 use crate::{
     engine::{self, Engine, HistoryQuery, memory::Memory},
@@ -19,7 +19,7 @@ use crate::{
         SubRefreshAnswer, SubscribeAnswer, SubscribeQuestion,
     },
     model::{
-        Channel, ChannelOptions, ClientError, Disconnect, Encoding, Peer, Rejection,
+        Channel, ChannelOptions, ClientError, Direction, Disconnect, Encoding, Peer, Rejection,
         SubscribeCommand, SubscribeOptions, Target, Unsubscribe,
     },
     protocol::frame::{Framing, Kind},
@@ -156,6 +156,7 @@ impl Link for ChannelLink {
             close_carries_reason: true,
             discards_after_refusal: true,
             native_ping: false,
+            direction: Direction::Both,
         }
     }
 
@@ -245,6 +246,7 @@ fn config() -> super::Config {
             connect_include_server_time: false,
             history_max_publication_limit: 300,
             recovery_max_publication_limit: 300,
+            connect_code_to_unidirectional_disconnect: UnidirectionalDisconnects::default(),
         },
         channel: ChannelConfig { max_length: 255 },
         node: NodeConfig {

@@ -36,13 +36,17 @@ pub enum Framing {
     WebSocketDeflate(Compression),
     /// The bare message, as gRPC carries it.
     None,
+    /// A message of an HTTP body: JSON with a line feed behind it, Protobuf with its length before it.
+    Stream,
+    /// A whole server-sent event; JSON only.
+    Event,
     /// The message as a JSON string, as SockJS carries it; what surrounds it differs between its transports.
     SockJs,
 }
 
 impl Framing {
     /// How many different framings there are.
-    const COUNT: usize = 4;
+    const COUNT: usize = 6;
 
     /// However it compresses, a compressing framing has one place: everybody who reads one reads all.
     const fn index(self) -> usize {
@@ -50,12 +54,14 @@ impl Framing {
             Self::WebSocket => 0,
             Self::WebSocketDeflate(_) => 1,
             Self::None => 2,
-            Self::SockJs => 3,
+            Self::Stream => 3,
+            Self::Event => 4,
+            Self::SockJs => 5,
         }
     }
 }
 
-/// Version × encoding × position format × framing.
+/// Version × encoding × position format × framing, and whether pushes have a reply around them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WireForm {
     /// Generation of the protocol.
@@ -66,26 +72,40 @@ pub struct WireForm {
     pub positions: PositionFormat,
     /// What surrounds a message.
     pub framing: Framing,
+    /// Pushes without the reply around them, as unidirectional clients get them; V2 only (client-protocol.md 3.9).
+    pub bare: bool,
 }
 
 impl WireForm {
+    /// V1 in two encodings and three position formats; V2 in two encodings, with and without replies.
+    const DIALECTS: usize = 2 * 3 + 2 * 2;
     /// How many different forms there are; [`WireForm::index`] is below it.
-    pub const COUNT: usize = 2 * 2 * 3 * Framing::COUNT;
+    pub const COUNT: usize = Self::DIALECTS * Framing::COUNT;
 
     /// What of the form concerns the fields of messages.
     const fn dialect(self) -> Dialect {
         Dialect {
             version: self.version,
             positions: self.positions,
+            bare: self.bare,
         }
     }
 
     /// A small number for tables by form.
     #[must_use]
     pub const fn index(self) -> usize {
-        (((self.version as usize * 2) + self.encoding as usize) * 3 + self.positions as usize)
-            * Framing::COUNT
-            + self.framing.index()
+        let encoding = self.encoding as usize;
+        let dialect = match self.version {
+            Version::V1 => encoding * 3 + self.positions as usize,
+            Version::V2 => 6 + encoding * 2 + self.bare as usize,
+        };
+        dialect * Framing::COUNT + self.framing.index()
+    }
+
+    /// The same form with another framing.
+    #[must_use]
+    pub const fn framed(self, framing: Framing) -> Self {
+        Self { framing, ..self }
     }
 }
 
@@ -136,11 +156,49 @@ pub fn publication(
     }
 }
 
-/// A finished WebSocket frame around any message; the bare message where the framing is [`Framing::None`].
+/// The same message as a WebSocket frame and in an HTTP body, which share one piece of memory: what they put around it is at
+/// its ends and is left out of the other.
+///
+/// # Errors
+/// [`Inappropriate`] when a payload inside is not valid JSON and the form is JSON.
+pub fn pair(form: WireForm, reply: &Reply) -> Result<(Bytes, Bytes), Inappropriate> {
+    let dialect = form.dialect();
+    if form.encoding == Encoding::Protobuf {
+        let frame = protobuf_frame(Framing::WebSocket, |w| {
+            schema::write_reply(w, reply, dialect);
+        });
+        let stream = frame.slice(websocket::header_length(&frame)..);
+        return Ok((frame, stream));
+    }
+    let mut out = Vec::with_capacity(MAX_HEADER + json_capacity(reply) + 1);
+    out.resize(MAX_HEADER, 0);
+    let mut out = json::Writer::encode(out, |w| schema::write_reply(w, reply, dialect))?;
+    let (header, start) = websocket::header(Kind::Text, out.len() - MAX_HEADER);
+    out[start..MAX_HEADER].copy_from_slice(&header[start..]);
+    out.push(b'\n');
+    let both = Bytes::from(out);
+    Ok((
+        both.slice(start..both.len() - 1),
+        both.slice(MAX_HEADER..),
+    ))
+}
+
+/// What a server-sent event begins with.
+const EVENT: &[u8] = b"data: ";
+
+/// A finished frame around any message, in the form of the framing; the bare message where that is [`Framing::None`].
 #[must_use]
 pub fn message(framing: Framing, kind: Kind, message: &[u8]) -> Bytes {
     match framing {
         Framing::None => return Bytes::copy_from_slice(message),
+        Framing::Event => return [EVENT, message, b"\n\n"].concat().into(),
+        Framing::Stream if kind == Kind::Text => return [message, b"\n"].concat().into(),
+        Framing::Stream => {
+            let mut out = Vec::with_capacity(MAX_HEADER + message.len());
+            protobuf::write_varint(&mut out, message.len() as u64);
+            out.extend_from_slice(message);
+            return out.into();
+        }
         Framing::SockJs => return quoted_bytes(message),
         Framing::WebSocket | Framing::WebSocketDeflate(_) => {}
     }
@@ -208,17 +266,23 @@ fn json_frame(
     capacity: usize,
     body: impl Fn(&mut json::Writer),
 ) -> Result<Bytes, Inappropriate> {
-    if matches!(framing, Framing::None | Framing::SockJs) {
-        let bare = json::Writer::encode(Vec::with_capacity(capacity), body)?;
-        return Ok(match framing {
-            Framing::SockJs => quoted_bytes(&bare),
-            _ => bare.into(),
-        });
-    }
     let mut out = Vec::with_capacity(MAX_HEADER + capacity);
-    out.resize(MAX_HEADER, 0);
-    let out = json::Writer::encode(out, body)?;
-    Ok(websocket::surround(framing, Kind::Text, out))
+    match framing {
+        Framing::WebSocket | Framing::WebSocketDeflate(_) => out.resize(MAX_HEADER, 0),
+        Framing::Event => out.extend_from_slice(EVENT),
+        Framing::Stream | Framing::None | Framing::SockJs => {}
+    }
+    let mut out = json::Writer::encode(out, body)?;
+    match framing {
+        Framing::WebSocket | Framing::WebSocketDeflate(_) => {
+            return Ok(websocket::surround(framing, Kind::Text, out));
+        }
+        Framing::Stream => out.push(b'\n'),
+        Framing::Event => out.extend_from_slice(b"\n\n"),
+        Framing::SockJs => return Ok(quoted_bytes(&out)),
+        Framing::None => {}
+    }
+    Ok(out.into())
 }
 
 /// Measures the message, so that everything before it can be written at once.
@@ -228,6 +292,11 @@ fn protobuf_frame(framing: Framing, body: impl Fn(&mut protobuf::Writer)) -> Byt
         return protobuf::Writer::encode(Vec::with_capacity(length), body).into();
     }
     let inner = protobuf::varint_length(length as u64) + length;
+    if matches!(framing, Framing::Stream | Framing::Event) {
+        let mut out = Vec::with_capacity(inner);
+        protobuf::write_varint(&mut out, length as u64);
+        return protobuf::Writer::encode(out, body).into();
+    }
     let (header, start) = websocket::header(Kind::Binary, inner);
     let plain = framing == Framing::WebSocket;
     // Compressed, the message gets another length: then this is only the room for the header.
@@ -244,13 +313,16 @@ fn protobuf_frame(framing: Framing, body: impl Fn(&mut protobuf::Writer)) -> Byt
 
 /// A server ping needs no allocation, and is too short to be compressed.
 const fn ping(form: WireForm) -> Bytes {
-    use Framing::{WebSocket, WebSocketDeflate};
+    use Framing::{Event, Stream, WebSocket, WebSocketDeflate};
     Bytes::from_static(match (form.framing, form.encoding) {
         (WebSocket | WebSocketDeflate(_), Encoding::Json) => b"\x81\x02{}",
         (WebSocket | WebSocketDeflate(_), Encoding::Protobuf) => b"\x82\x01\x00",
         (Framing::None, Encoding::Json) => b"{}",
-        (Framing::SockJs, Encoding::Json) => b"\"{}\"",
         (Framing::None | Framing::SockJs, Encoding::Protobuf) => b"",
+        (Stream, Encoding::Json) => b"{}\n",
+        (Stream | Event, Encoding::Protobuf) => b"\x00",
+        (Event, Encoding::Json) => b"data: {}\n\n",
+        (Framing::SockJs, Encoding::Json) => b"\"{}\"",
     })
 }
 

@@ -103,6 +103,15 @@ pub(super) fn header(kind: Kind, length: usize) -> ([u8; MAX_HEADER], usize) {
     (header, start)
 }
 
+/// How long the header of a finished frame is.
+pub(super) fn header_length(frame: &[u8]) -> usize {
+    match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    }
+}
+
 /// A finished frame of a message that stands behind room for the longest header.
 pub(super) fn surround(framing: Framing, kind: Kind, message: Vec<u8>) -> Bytes {
     if let Framing::WebSocketDeflate(compression) = framing

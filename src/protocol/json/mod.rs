@@ -18,6 +18,18 @@ pub fn is_json(payload: &[u8]) -> bool {
     is_value && scanner.peek().is_none() && std::str::from_utf8(payload).is_ok()
 }
 
+/// The text of a document that is one string.
+pub(super) fn text_of(payload: &[u8]) -> Option<String> {
+    let mut scanner = scan::Scanner::document(payload);
+    scanner.blanks();
+    let (raw, escaped) = scanner.string().ok()?;
+    scanner.blanks();
+    scanner
+        .peek()
+        .is_none()
+        .then(|| scan::text(raw, escaped).into_owned())
+}
+
 /// True for one valid JSON object of any depth, in UTF-8.
 #[must_use]
 pub fn is_json_object(payload: &[u8]) -> bool {

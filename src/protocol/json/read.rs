@@ -30,6 +30,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Stands at the beginning of a body in which line feeds are blanks.
+    pub(in crate::protocol) fn document(frame: &'a Bytes, is_utf8: bool) -> Self {
+        Self {
+            frame,
+            scanner: Scanner::document(frame),
+            is_utf8,
+        }
+    }
+
+    /// Steps over `null` if it is here.
+    pub(in crate::protocol) fn null(&mut self) -> bool {
+        self.scanner.null()
+    }
+
     /// Steps over blanks before a message.
     pub(in crate::protocol) fn blanks(&mut self) {
         self.scanner.blanks();

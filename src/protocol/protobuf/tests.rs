@@ -20,6 +20,7 @@ fn encode(version: Version, positions: PositionFormat, reply: &Reply) -> Bytes {
         encoding: Encoding::Protobuf,
         positions,
         framing: Framing::None,
+        bare: false,
     };
     frame::encode(form, reply).unwrap()
 }

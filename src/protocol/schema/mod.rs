@@ -19,6 +19,7 @@ use crate::model::Version;
 
 pub(super) use read_command::command as read_command;
 pub(super) use read_reply::reply as read_reply;
+pub(super) use read_request::{connect as read_connect, emulation as read_emulation};
 pub(super) use write_command::command as write_command;
 pub(super) use write_reply::{publication_push, reply as write_reply};
 
@@ -29,6 +30,8 @@ pub(super) struct Dialect {
     pub(super) version: Version,
     /// How positions are written; V2 knows only offsets.
     pub(super) positions: PositionFormat,
+    /// Pushes have no reply around them.
+    pub(super) bare: bool,
 }
 
 impl Dialect {

@@ -8,7 +8,7 @@ use crate::{
     protocol::{
         decode::Malformed,
         message::{
-            ConnectRequest, HistoryRequest, PublishRequest, RpcRequest, SubRefreshRequest,
+            ConnectRequest, EmulationRequest, HistoryRequest, PublishRequest, RpcRequest, SubRefreshRequest,
             SubscribeRequest,
         },
     },
@@ -29,7 +29,7 @@ fn read_channel<'a, S: Source<'a>>(source: &mut S) -> Result<Channel, Malformed>
     Ok(Channel::from(&*source.text()?))
 }
 
-pub(super) fn connect<'a, S: Source<'a>>(
+pub(in crate::protocol) fn connect<'a, S: Source<'a>>(
     source: &mut S,
     version: Version,
 ) -> Result<ConnectRequest, Malformed> {
@@ -65,6 +65,24 @@ pub(super) fn connect<'a, S: Source<'a>>(
             7 if v2 => request.flag = source.i64()?,
             8 if v2 => request.dict = read_text(source)?,
             9 if v2 => request.profile = read_text(source)?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(request)
+}
+
+/// A frame of commands that is not on the connection itself.
+pub(in crate::protocol) fn emulation<'a, S: Source<'a>>(
+    source: &mut S,
+) -> Result<EmulationRequest, Malformed> {
+    let mut request = EmulationRequest::default();
+    let names = [name(1, "node"), name(2, "session"), payload(3, "data")];
+    source.fields(&names, |source, number| {
+        match number {
+            1 => request.node = read_text(source)?,
+            2 => request.session = read_text(source)?,
+            3 => request.data = source.payload()?,
             _ => {}
         }
         Ok(())

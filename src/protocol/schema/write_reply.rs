@@ -207,6 +207,10 @@ fn pushed<S: Sink>(
             w.text(field(2, "channel"), channel.as_str());
             w.embedded(field(3, "data"), &body);
         }),
+        Version::V2 if dialect.bare => {
+            w.text(field(2, "channel"), channel.as_str());
+            w.message(typed, &body);
+        }
         Version::V2 => w.message(field(4, "push"), |w| {
             w.text(field(2, "channel"), channel.as_str());
             w.message(typed, &body);
@@ -237,6 +241,9 @@ fn push<S: Sink>(w: &mut S, push: &Push, dialect: Dialect) {
                 subscribe_push(w, value, dialect);
             });
         }
+        PushBody::Connect(value) => pushed(w, dialect, channel, (6, field(10, "connect")), |w| {
+            connect_result(w, value, dialect);
+        }),
         PushBody::Disconnect(value) => {
             pushed(w, dialect, channel, (7, field(11, "disconnect")), |w| {
                 disconnect(w, value, dialect);

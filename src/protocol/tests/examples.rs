@@ -457,6 +457,7 @@ fn example_replies_are_encoded() {
                     encoding,
                     positions,
                     framing,
+                    bare: false,
                 };
                 frame::encode(form, &example.value).unwrap()
             };

@@ -119,6 +119,7 @@ fn forms() -> impl Iterator<Item = WireForm> {
                     encoding,
                     positions,
                     framing,
+                    bare: false,
                 })
             })
         })

@@ -48,6 +48,7 @@ fn form(version: Version, encoding: Encoding) -> WireForm {
         encoding,
         positions: PositionFormat::Offset,
         framing: Framing::None,
+        bare: false,
     }
 }
 

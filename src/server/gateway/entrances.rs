@@ -21,7 +21,7 @@ pub(super) struct Entrances {
 impl Entrances {
     /// The entrance of a listener.
     pub(super) fn of(&self, place: Place) -> Entrance {
-        let clients = matches!(place, Place::Http | Place::Grpc);
+        let clients = matches!(place, Place::Http | Place::Grpc | Place::UniGrpc);
         let proxies = self.announce.clone().filter(|_| clients);
         Entrance::new(place, proxies, self.tls.of(place), &self.metrics)
     }

@@ -4,7 +4,7 @@ use axum::{Router, middleware::from_fn_with_state};
 use tonic::service::interceptor::InterceptedService;
 use tower::Layer as _;
 
-use super::{Built, NAMESPACE, OwnConfig, builder::Front};
+use super::{Built, OwnConfig, builder::Front, streams::Making};
 use crate::{
     api,
     auth::{
@@ -23,7 +23,7 @@ use crate::{
     transport::{
         self,
         grpc::{self, Communicate, Health},
-        sockjs, websocket,
+        websocket,
     },
 };
 
@@ -61,18 +61,21 @@ impl Built {
         (health, front): (&Health, &Front),
     ) -> Result<Vec<HttpListener>, Error> {
         let (mut external, mut internal) = (Paths::default(), Paths::default());
+        let making = Making {
+            config,
+            own,
+            client,
+            front,
+            metrics: self.transport_metrics()?,
+        };
         let websocket: websocket::Config = config.section("websocket")?;
-        let closes = transport::Metrics::new(&self.registry, NAMESPACE)?;
         if !websocket.disabled {
-            let prefix = websocket.handler_prefix.clone();
-            let router = self.websocket(&websocket, own, (client, &closes));
-            external.exact("websocket", &prefix, front.around(router))?;
+            let router = self.websocket_endpoint(&making, &websocket, None);
+            let prefix = &websocket.handler_prefix;
+            external.exact("websocket", prefix, front.around(router))?;
         }
-        let sockjs: sockjs::Config = config.section("centripetal.sockjs")?;
-        if sockjs.enabled {
-            let router = self.sockjs((&sockjs, &websocket), own, (client, &closes))?;
-            external.whole("sockjs", &sockjs.handler_prefix, front.around(router))?;
-        }
+        self.sockjs(&making, &websocket, &mut external)?;
+        self.emulated(&making, &mut external)?;
         let separate = config.http_server.internal() != config.http_server.external();
         let internal_paths = if separate {
             &mut internal
@@ -93,6 +96,7 @@ impl Built {
                 paths.exact("api", &path, router.clone())?;
             }
         }
+        self.unidirectional(&making, &mut external)?;
         let init: Endpoint = config.section("init")?;
         if init.enabled {
             let router = endpoints::init(&self.limits, self.origins.clone());
@@ -135,58 +139,6 @@ impl Built {
             h2c: false,
             entrance: self.entrances.of(place),
         }
-    }
-
-    fn websocket(
-        &self,
-        config: &websocket::Config,
-        own: &OwnConfig,
-        (client, closes): (&transport::ClientConfig, &transport::Metrics),
-    ) -> Router {
-        let endpoint = websocket::Endpoint::new(websocket::Parts {
-            serve: self.node.clone(),
-            config,
-            client,
-            origins: self.origins.clone(),
-            peers: self.peers.clone(),
-            tasks: self.tasks.clone(),
-            metrics: closes.clone(),
-        });
-        self.entered(own, endpoint.into_router())
-    }
-
-    /// SockJS; a session that is there is neither counted nor asked for credentials again.
-    fn sockjs(
-        &self,
-        (config, websocket): (&sockjs::Config, &websocket::Config),
-        own: &OwnConfig,
-        (client, closes): (&transport::ClientConfig, &transport::Metrics),
-    ) -> Result<Router, Error> {
-        let endpoint = sockjs::Endpoint::new(sockjs::Parts {
-            serve: self.node.clone(),
-            config,
-            websocket,
-            client,
-            origins: self.origins.clone(),
-            peers: self.peers.clone(),
-            tasks: self.tasks.clone(),
-            closes: closes.clone(),
-            metrics: sockjs::Metrics::new(&self.registry)?,
-        });
-        Ok(endpoint.into_router(|opening| self.entered(own, opening)))
-    }
-
-    /// What a new connection over HTTP passes first: limits, then credentials.
-    fn entered(&self, own: &OwnConfig, router: Router) -> Router {
-        let layer = CredentialsLayer::new(
-            self.auth.clone(),
-            Options {
-                surface: Surface::Http,
-                bearer: own.http.bearer && !self.policy.proxies().takes_authorization(),
-                required: false,
-            },
-        );
-        self.limits.guard(router.layer(layer))
     }
 
     /// Handlers for operators.
@@ -245,6 +197,7 @@ impl Built {
                 entrance: self.entrances.of(Place::GrpcApi),
             });
         }
+        listeners.extend(self.uni_grpc_listener(config, front)?);
         Ok(listeners)
     }
 

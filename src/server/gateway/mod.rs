@@ -7,6 +7,7 @@ mod builder;
 mod engine;
 mod entrances;
 mod listeners;
+mod streams;
 
 use std::{io, num::NonZeroUsize, sync::Arc, time::Duration};
 

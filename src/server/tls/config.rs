@@ -16,10 +16,18 @@ pub enum Place {
     Grpc,
     /// The server API over gRPC.
     GrpcApi,
+    /// The stream of clients that only listen.
+    UniGrpc,
 }
 
 impl Place {
-    pub(super) const ALL: [Self; 4] = [Self::Http, Self::Internal, Self::Grpc, Self::GrpcApi];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Http,
+        Self::Internal,
+        Self::Grpc,
+        Self::GrpcApi,
+        Self::UniGrpc,
+    ];
 
     /// Value of the label `listener`.
     #[must_use]
@@ -29,6 +37,7 @@ impl Place {
             Self::Internal => "http_internal",
             Self::Grpc => "grpc",
             Self::GrpcApi => "grpc_api",
+            Self::UniGrpc => "uni_grpc",
         }
     }
 
@@ -37,7 +46,7 @@ impl Place {
     pub(super) const fn protocols(self) -> &'static [&'static [u8]] {
         match self {
             Self::Http | Self::Internal => &[material::HTTP_2, material::HTTP_1],
-            Self::Grpc | Self::GrpcApi => &[material::HTTP_2],
+            Self::Grpc | Self::GrpcApi | Self::UniGrpc => &[material::HTTP_2],
         }
     }
 }
@@ -62,12 +71,13 @@ pub(super) enum Identity {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
     http_server: HttpServer,
-    grpc_api: GrpcApi,
+    grpc_api: Listener,
+    uni_grpc: Listener,
     centripetal: Own,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct GrpcApi {
+struct Listener {
     enabled: bool,
     tls: Tls,
 }
@@ -113,6 +123,7 @@ impl Config {
             Place::Internal => (ours && separate && !http.tls_external, common),
             Place::Grpc => (grpc.enabled, ("centripetal.grpc.tls", &grpc.tls)),
             Place::GrpcApi => (self.grpc_api.enabled, ("grpc_api.tls", &self.grpc_api.tls)),
+            Place::UniGrpc => (self.uni_grpc.enabled, ("uni_grpc.tls", &self.uni_grpc.tls)),
         };
         (listens && tls.enabled).then_some((key, tls))
     }
@@ -120,7 +131,7 @@ impl Config {
     /// Which name counts on a listener: on those for clients the one that was configured, on others none.
     pub(super) const fn identity(&self, place: Place) -> Identity {
         match place {
-            Place::Http | Place::Grpc => self.centripetal.grpc.identity,
+            Place::Http | Place::Grpc | Place::UniGrpc => self.centripetal.grpc.identity,
             Place::Internal | Place::GrpcApi => Identity::Nobody,
         }
     }

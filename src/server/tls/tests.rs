@@ -374,7 +374,7 @@ fn only_listeners_of_clients_take_names() {
         let named = places.filter(|place| config.identity(*place) != config::Identity::Nobody);
         named.map(Place::label).collect::<Vec<_>>()
     };
-    assert_eq!(named(&config), ["http", "grpc"]);
+    assert_eq!(named(&config), ["http", "grpc", "uni_grpc"]);
     config = grpc(&section(&pair), "");
     assert!(named(&config).is_empty());
 }

@@ -9,6 +9,7 @@ mod refresh;
 mod renew;
 mod subscribe;
 mod timers;
+mod uni;
 
 use std::{
     sync::Arc,
@@ -20,7 +21,7 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     model::{
-        Broadcast, Channel, ChannelEvent, Delivery, Epoch, Publication, StreamPosition,
+        Broadcast, Channel, ChannelEvent, Delivery, Direction, Epoch, Publication, StreamPosition,
         SubscribeOptions, SubscriptionKey,
     },
     protocol::{
@@ -50,6 +51,7 @@ fn config() -> Config {
         recovery_limit: 300,
         include_server_time: false,
         unsubscribe_wait: Duration::from_secs(5),
+        unidirectional: Unidirectional::default(),
     }
 }
 
@@ -62,11 +64,16 @@ struct Wire {
     frames: Vec<Bytes>,
     closed: Option<Disconnect>,
     refused: bool,
+    unconnected: Option<ClientError>,
     last_id: u32,
 }
 
 impl Wire {
     fn with(config: Config, version: Version) -> Self {
+        Self::towards(config, version, Direction::Both)
+    }
+
+    fn towards(config: Config, version: Version, direction: Direction) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a beginning for virtual time")]
         let now = Now {
             instant: Instant::now(),
@@ -76,8 +83,10 @@ impl Wire {
             client: ClientId::from("me"),
             encoding: Encoding::Json,
             framing: Framing::WebSocket,
-            close_carries_reason: true,
+            close_carries_reason: direction == Direction::Both,
             native_ping: false,
+            direction,
+            session: (direction != Direction::Both).then(|| ("secret".into(), "node".into())),
             seed: 0,
         };
         let mut session = Session::new(Arc::new(config), birth, now);
@@ -90,6 +99,7 @@ impl Wire {
             frames: Vec::new(),
             closed: None,
             refused: false,
+            unconnected: None,
             last_id: 0,
         }
     }
@@ -118,6 +128,7 @@ impl Wire {
                 Effect::Frame(frame) => self.frames.push(frame),
                 Effect::Call(id, call) => self.calls.push((id, call)),
                 Effect::Refused => self.refused = true,
+                Effect::Unconnected(error) => self.unconnected = Some(error),
                 Effect::Close(why) => self.closed = Some(why),
             }
         }

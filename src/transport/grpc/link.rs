@@ -12,17 +12,17 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
-use tonic::Streaming;
+use tonic::{Status, Streaming};
 
 use super::{
     StreamScope,
-    outlet::Outlet,
     status::{Failure, failure, last},
 };
 use crate::{
-    model::Disconnect,
+    model::{Direction, Disconnect},
     node::{Close, Inbound, Link, LinkTraits},
     protocol::frame::{Framing, Kind},
+    transport::outlet::Outlet,
 };
 
 /// What all links of a service share.
@@ -47,7 +47,7 @@ pub(super) struct Limits {
 #[derive(Debug)]
 pub(super) struct GrpcLink {
     pub(super) commands: Streaming<Bytes>,
-    pub(super) outlet: Outlet,
+    pub(super) outlet: Outlet<Status>,
     pub(super) limits: Limits,
     pub(super) scope: Option<StreamScope>,
     pub(super) settings: Arc<Settings>,
@@ -89,6 +89,7 @@ impl Link for GrpcLink {
             close_carries_reason: false,
             discards_after_refusal: false,
             native_ping: false,
+            direction: Direction::Both,
         }
     }
 

@@ -29,22 +29,23 @@ use tracing::Instrument;
 use self::{
     codec::Raw,
     link::{GrpcLink, Limits, Settings},
-    outlet::{Messages, outlet},
 };
-use super::{PeerRules, Serve, Tasks};
+use super::{
+    END_WAIT, PeerRules, Serve, Tasks,
+    outlet::{LastWord, Messages, outlet},
+};
 use crate::model::{Encoding, Peer};
 
 mod codec;
 mod link;
-mod outlet;
 mod routes;
 mod status;
+mod uni;
 
 pub use routes::{Health, ReflectionError, Routes, is_grpc, reflection, routes};
+pub use uni::{Consume, UniConfig, uni_routes};
 
 const PATH: &str = "/proto.Centrifuge/Communicate";
-/// Longest wait until the peer has taken the end of a stream.
-const END_WAIT: Duration = Duration::from_secs(5);
 
 /// Section `centripetal.grpc`.
 #[derive(Clone, Debug, Deserialize)]
@@ -102,12 +103,22 @@ impl StreamScope {
         scope.0.get_or_init(|| handle);
     }
 
-    fn current() -> Option<Self> {
+    pub(super) fn current() -> Option<Self> {
         SCOPE.try_with(Clone::clone).ok()
     }
 
-    fn abort(&self) {
+    pub(super) fn abort(&self) {
         self.0.get().into_iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl LastWord for Status {
+    fn said() -> Self {
+        Self::ok("")
+    }
+
+    fn abandoned() -> Self {
+        Self::unavailable("session ended")
     }
 }
 
@@ -168,7 +179,7 @@ impl<S: Serve> Communicate<S> {
     }
 
     /// Starts the session of a call and returns what it writes.
-    fn open(&self, call: Call, commands: Streaming<Bytes>) -> Messages {
+    fn open(&self, call: Call, commands: Streaming<Bytes>) -> Messages<Status> {
         let (outlet, messages) = outlet();
         let link = GrpcLink {
             commands,
@@ -220,8 +231,8 @@ struct Opening<S> {
 
 impl<S: Serve> StreamingService<Bytes> for Opening<S> {
     type Response = Bytes;
-    type ResponseStream = Messages;
-    type Future = std::future::Ready<Result<tonic::Response<Messages>, Status>>;
+    type ResponseStream = Messages<Status>;
+    type Future = std::future::Ready<Result<tonic::Response<Messages<Status>>, Status>>;
 
     fn call(&mut self, request: tonic::Request<Streaming<Bytes>>) -> Self::Future {
         let messages = self

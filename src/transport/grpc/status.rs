@@ -107,6 +107,7 @@ mod tests {
             disconnect,
             version: Version::V2,
             undecodable,
+            error: None,
         };
         let word = last(&close(Disconnect::SHUTDOWN, false), None);
         assert_eq!(word.code(), Code::Ok);

@@ -132,6 +132,7 @@ fn router<S, T: Serve>(parts: &Parts<'_, S>, config: &websocket::Config, serve: 
     let endpoint = websocket::Endpoint::new(websocket::Parts {
         serve,
         config,
+        uni: None,
         client: parts.client,
         origins: parts.origins.clone(),
         peers: parts.peers.clone(),

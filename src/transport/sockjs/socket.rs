@@ -19,7 +19,7 @@ use super::{
     payload::{Frame, frames},
 };
 use crate::{
-    model::{Disconnect, Encoding, Peer, Version},
+    model::{Direction, Disconnect, Encoding, Peer, Version},
     node::{Close, Inbound, Link, LinkTraits},
     protocol::frame::{self, Framing, Kind},
     transport::{Metrics, Serve},
@@ -114,6 +114,7 @@ impl<L: Link> Link for SocketLink<L> {
             close_carries_reason: true,
             discards_after_refusal: true,
             native_ping: false,
+            direction: Direction::Both,
         }
     }
 
@@ -139,8 +140,8 @@ impl<L: Link> Link for SocketLink<L> {
                 Poll::Pending => inner.as_mut().poll(cx),
             });
             match received.await? {
-                Inbound::Flush => return Ok(Inbound::Flush),
                 Inbound::Frame(message, _) => self.state.take_in(&message)?,
+                other => return Ok(other),
             }
         }
     }

@@ -32,6 +32,18 @@ pub(super) struct Accepted {
     pub(super) offers_deflate: bool,
 }
 
+impl Accepted {
+    /// Clients that only listen speak JSON, and no subprotocol is agreed upon.
+    pub(super) fn of_a_listener(self) -> Self {
+        Self {
+            subprotocol: None,
+            encoding: Encoding::Json,
+            version: Some(Version::V2),
+            ..self
+        }
+    }
+}
+
 /// Why a request does not become a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {

@@ -30,10 +30,16 @@ use tracing::Instrument;
 
 use self::{
     handshake::{Accepted, Refused},
-    link::{Settings, Terms, WebSocketLink},
+    link::{Settings, Terms, Uni, WebSocketLink},
 };
-use super::{ClientConfig, Metrics, Origins, PeerRules, SecuredStream, Serve, Tasks};
-use crate::{model::Peer, protocol::frame::Compression};
+use super::{
+    ClientConfig, Metrics, Origins, PeerRules, SecuredStream, Serve, Tasks,
+    stream::{percent_decoded, query_value},
+};
+use crate::{
+    model::{Encoding, Peer},
+    protocol::{ConnectRequest, Malformed, decode_connect_request, frame::Compression},
+};
 
 mod frame;
 mod handshake;
@@ -81,13 +87,70 @@ impl Config {
     }
 }
 
+/// Section `uni_websocket`, the options of which are those of `websocket` and a few more.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "configuration")]
+pub struct UniConfig {
+    /// Switched on.
+    pub enabled: bool,
+    /// Path.
+    pub handler_prefix: String,
+    /// permessage-deflate, for clients that offer it.
+    pub compression: bool,
+    /// Messages below this many bytes are sent as they are.
+    pub compression_min_size: usize,
+    /// Effort of compression, 1 to 9.
+    pub compression_level: u32,
+    /// Time limit of writing one frame.
+    pub write_timeout: Duration,
+    /// Largest connect request, bytes.
+    pub message_size_limit: usize,
+    /// Largest connect request once decompressed, bytes; 0 means ten times `message_size_limit`.
+    pub decompressed_message_size_limit: usize,
+    /// Send no close frame.
+    pub disable_closing_handshake: bool,
+    /// Send no disconnect push before closing.
+    pub disable_disconnect_push: bool,
+    /// Put several pushes into one message.
+    pub join_push_messages: bool,
+}
+
+impl UniConfig {
+    /// What such endpoints have in common with the others.
+    #[must_use]
+    pub fn common(&self) -> Config {
+        Config {
+            disabled: !self.enabled,
+            handler_prefix: self.handler_prefix.clone(),
+            compression: self.compression,
+            compression_min_size: self.compression_min_size,
+            compression_level: self.compression_level,
+            write_timeout: self.write_timeout,
+            message_size_limit: self.message_size_limit,
+            decompressed_message_size_limit: self.decompressed_message_size_limit,
+        }
+    }
+}
+
+impl From<&UniConfig> for Uni {
+    fn from(config: &UniConfig) -> Self {
+        Self {
+            joins: config.join_push_messages,
+            leaves_silently: config.disable_disconnect_push,
+            drops: config.disable_closing_handshake,
+        }
+    }
+}
+
 /// What an endpoint is made of.
 #[derive(Debug)]
 pub struct Parts<'a, S> {
     /// Where connections go.
     pub serve: S,
-    /// Section `websocket`.
+    /// Section `websocket`, or what section `uni_websocket` has in common with it.
     pub config: &'a Config,
+    /// Section `uni_websocket`, for clients that only listen.
+    pub uni: Option<&'a UniConfig>,
     /// Section `client`.
     pub client: &'a ClientConfig,
     /// Who may connect.
@@ -124,6 +187,12 @@ impl<S: Serve> Endpoint<S> {
                 write_timeout: parts.config.write_timeout,
                 ping: (interval, patience),
                 metrics: parts.metrics,
+                name: if parts.uni.is_some() {
+                    "uni_websocket"
+                } else {
+                    "websocket"
+                },
+                uni: parts.uni.map(Uni::from),
             }),
             origins: parts.origins,
             peers: parts.peers,
@@ -139,33 +208,34 @@ impl<S: Serve> Endpoint<S> {
     }
 
     /// Hands a connection to the node once hyper has written the answer.
-    fn accept(&self, upgrade: OnUpgrade, terms: Terms, peer: Peer) {
+    fn accept(&self, upgrade: OnUpgrade, terms: Terms, (peer, first): (Peer, First)) {
         let serve = self.serve.clone();
         let settings = self.settings.clone();
+        let transport = settings.name;
         // What a future captures keeps its place for as long as the session lives, so it captures a pointer.
         let peer = Box::new(peer);
         let connection = async move {
             let taken = upgrade.await.map(Taken::from);
             match taken {
                 Ok(Taken::Socket(socket, read)) => {
-                    let link = WebSocketLink::new(socket, &read, terms, settings);
+                    let link = WebSocketLink::new(socket, &read, terms, settings).opened_by(first);
                     drop(read);
                     serve.serve(link, *peer).await;
                 }
                 Ok(Taken::Secured(stream, read)) => {
-                    let link = WebSocketLink::new(stream, &read, terms, settings);
+                    let link = WebSocketLink::new(stream, &read, terms, settings).opened_by(first);
                     drop(read);
                     Box::pin(serve.serve(link, *peer)).await;
                 }
                 Ok(Taken::Wrapped(upgraded)) => {
                     let io = TokioIo::new(upgraded);
-                    let link = WebSocketLink::new(io, &[], terms, settings);
+                    let link = WebSocketLink::new(io, &[], terms, settings).opened_by(first);
                     Box::pin(serve.serve(link, *peer)).await;
                 }
                 Err(error) => tracing::debug!(%error, "websocket upgrade error"),
             }
         };
-        let span = tracing::debug_span!("connection", transport = "websocket");
+        let span = tracing::debug_span!("connection", transport);
         self.tasks.spawn(connection.instrument(span));
     }
 }
@@ -226,16 +296,50 @@ async fn handle<S: Serve>(
             return response;
         }
     };
+    let is_uni = endpoint.settings.uni.is_some();
+    let (accepted, first) = if is_uni {
+        match first_request(&parts) {
+            Ok(first) => (accepted.of_a_listener(), first),
+            Err(_malformed) => {
+                let mut response = plain(StatusCode::BAD_REQUEST, "invalid connect request\n");
+                let cors = endpoint.origins.cors(&parts.headers);
+                response.headers_mut().extend(cors);
+                return response;
+            }
+        }
+    } else {
+        (accepted, None)
+    };
     let dialect = (accepted.encoding, accepted.version);
-    let peer = endpoint
-        .peers
-        .http("websocket", dialect, &parts.headers, &parts.extensions);
+    let peer = endpoint.peers.http(
+        endpoint.settings.name,
+        dialect,
+        &parts.headers,
+        &parts.extensions,
+    );
     let terms = Terms {
-        native_ping: accepted.native_ping,
+        native_ping: accepted.native_ping || is_uni,
         deflate: accepted.offers_deflate && endpoint.settings.deflate.is_some(),
     };
-    endpoint.accept(upgrade, terms, peer);
+    endpoint.accept(upgrade, terms, (peer, first));
     switching(&accepted, terms)
+}
+
+/// The connect request, where it comes with the handshake.
+type First = Option<Box<ConnectRequest>>;
+
+/// Reads the connect request in the query. `null` is none: the first message is awaited.
+fn first_request(request: &http::request::Parts) -> Result<First, Malformed> {
+    let value = query_value(request.uri.query(), "cf_connect");
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let text = percent_decoded(value).ok_or(Malformed)?;
+    if text == "null" {
+        return Ok(None);
+    }
+    let request = decode_connect_request(Encoding::Json, text)?;
+    Ok(Some(Box::new(request)))
 }
 
 fn log_refusal(refused: Refused, request: &http::request::Parts, origins: &Origins) {
@@ -276,7 +380,18 @@ fn switching(accepted: &Accepted, terms: Terms) -> Response {
 fn refusal(refused: Refused) -> Response {
     let status = refused.status();
     let text = format!("{}\n", status.canonical_reason().unwrap_or_default());
-    let mut response = Response::new(Body::from(text));
+    let mut response = plain(status, text);
+    if refused != Refused::UnknownVersion {
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    }
+    response
+}
+
+/// An answer in words.
+fn plain(status: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
     *response.status_mut() = status;
     let fixed: [(HeaderName, &str); 2] = [
         (CONTENT_TYPE, "text/plain; charset=utf-8"),
@@ -286,11 +401,6 @@ fn refusal(refused: Refused) -> Response {
         response
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
-    }
-    if refused != Refused::UnknownVersion {
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     }
     response
 }

@@ -48,6 +48,7 @@ fn endpoint(echo: Echo, tasks: Tasks, config: &Config) -> Endpoint<Echo> {
     Endpoint::new(Parts {
         serve: echo,
         config,
+        uni: None,
         client: &client,
         origins: Arc::new(Origins::new(&client.allowed_origins).unwrap()),
         peers: Arc::new(PeerRules {

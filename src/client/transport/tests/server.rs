@@ -79,6 +79,7 @@ fn encoded(encoding: Encoding, id: u32, body: ReplyBody) -> Bytes {
         encoding,
         positions: PositionFormat::Offset,
         framing: Framing::None,
+        bare: false,
     };
     frame::encode(form, &Reply { id, body }).expect("a reply")
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{FRAME, OUTBOX, Phase, Session, State, WITHOUT_RECEIVER, table::Sessions};
 use crate::{
-    model::{Disconnect, Version},
+    model::{Direction, Disconnect, Version},
     node::{Close, Inbound, Link, LinkTraits},
     protocol::frame::{Framing, Kind},
     transport::{Metrics, sockjs::framing},
@@ -141,6 +141,7 @@ impl Link for SessionLink {
             close_carries_reason: true,
             discards_after_refusal: true,
             native_ping: false,
+            direction: Direction::Both,
         }
     }
 

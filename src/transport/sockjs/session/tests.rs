@@ -69,6 +69,7 @@ fn close(disconnect: Disconnect) -> Close {
         disconnect,
         version: Version::V2,
         undecodable: false,
+        error: None,
     }
 }
 

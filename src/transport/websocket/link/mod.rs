@@ -23,9 +23,12 @@ use super::{
     keepalive::{Due, Keepalive},
 };
 use crate::{
-    model::{Disconnect, Version},
+    model::{Direction, Disconnect, Version},
     node::{Close, Inbound, Link, LinkTraits},
-    protocol::frame::{Compression, Framing},
+    protocol::{
+        ConnectRequest,
+        frame::{self, Compression, Framing, Kind},
+    },
     transport::{Metrics, close},
 };
 
@@ -48,7 +51,26 @@ pub(super) struct Settings {
     /// Period and patience of native pings, for peers that ask for them.
     pub(super) ping: (Duration, Duration),
     pub(super) metrics: Metrics,
+    /// Name of the transport.
+    pub(super) name: &'static str,
+    /// Peers only listen.
+    pub(super) uni: Option<Uni>,
 }
+
+/// What is particular about peers that only listen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Uni {
+    /// Several pushes become one message.
+    pub(super) joins: bool,
+    /// The end is not told by a push.
+    pub(super) leaves_silently: bool,
+    /// The end is not told by a close frame either.
+    pub(super) drops: bool,
+}
+
+/// Messages joined into one.
+const JOINED: usize = 16;
+
 
 /// What a handshake has settled for its link.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,6 +98,8 @@ pub(super) struct WebSocketLink<S> {
     reader: Reader,
     owed: BytesMut,
     terms: Terms,
+    /// The connect request, where it came with the handshake.
+    first: Option<Box<ConnectRequest>>,
     keepalive: Option<Keepalive>,
     state: State,
     settings: Arc<Settings>,
@@ -98,13 +122,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
             reader,
             owed: BytesMut::new(),
             terms,
+            first: None,
             keepalive: terms.native_ping.then(|| Keepalive::v2(interval, patience)),
             state: State::Open,
             settings,
         }
     }
 
+    /// The connect request came with the handshake.
+    pub(super) fn opened_by(self, first: Option<Box<ConnectRequest>>) -> Self {
+        Self { first, ..self }
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Inbound, Disconnect>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Ok(Inbound::Connect(first)));
+        }
         loop {
             match self.reader.next()? {
                 Some(Incoming::Message(message, kind)) => {
@@ -157,6 +190,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
         Poll::Ready(More::Bytes)
     }
 
+    /// Makes one message of several, with line feeds between them.
+    fn join(&self, batch: &mut Vec<Bytes>) {
+        let deflate = self.settings.deflate.filter(|_| self.terms.deflate);
+        let framing = deflate.map_or(Framing::WebSocket, |(compression, _)| {
+            Framing::WebSocketDeflate(compression)
+        });
+        let joined = batch.chunks(JOINED);
+        let joined = joined.map(|some| frame::message(framing, Kind::Text, &some.join(&b'\n')));
+        *batch = joined.collect();
+    }
+
     /// Writes all that fits without waiting and the rest within the time limit, which starts anew with each finished frame.
     async fn write(&mut self, batch: &[Bytes]) -> io::Result<()> {
         let mut cursor = Cursor::default();
@@ -188,7 +232,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
         if self.write(&[owed, frame]).await.is_err() {
             return;
         }
-        self.settings.metrics.closed("websocket", code);
+        self.settings.metrics.closed(self.settings.name, code);
         let mut discard = Discard::default();
         let rest = self.reader.take_rest();
         if discard.feed(&rest) {
@@ -283,12 +327,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
         let (framing, message_size_limit) = deflate.map_or(plain, |(compression, limit)| {
             (Framing::WebSocketDeflate(compression), limit.max(plain.1))
         });
-        LinkTraits {
+        let both = LinkTraits {
             framing,
             message_size_limit,
             close_carries_reason: true,
             discards_after_refusal: true,
             native_ping: self.terms.native_ping,
+            direction: Direction::Both,
+        };
+        let Some(uni) = self.settings.uni else {
+            return both;
+        };
+        LinkTraits {
+            framing: if uni.joins { Framing::None } else { framing },
+            close_carries_reason: uni.leaves_silently,
+            // Here they come beside those of the application.
+            native_ping: false,
+            direction: Direction::Push,
+            ..both
         }
     }
 
@@ -303,6 +359,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
     }
 
     async fn send(&mut self, batch: &mut Vec<Bytes>) -> Result<(), Disconnect> {
+        if self.settings.uni.is_some_and(|uni| uni.joins) {
+            self.join(batch);
+        }
         if !self.owed.is_empty() {
             batch.insert(0, std::mem::take(&mut self.owed).freeze());
         }
@@ -322,6 +381,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
                 // The peer waits for nothing but this, and may be gone already.
                 self.write(&[answer]).await.unwrap_or_default();
             }
+            State::Open if self.settings.uni.is_some_and(|uni| uni.drops) => return,
             State::Open if code != Disconnect::CONNECTION_CLOSED.code => {
                 let reason = close::reason(close.version, &close.disconnect);
                 if let Some(frame) = close_frame(code, &reason) {

@@ -104,6 +104,8 @@ async fn a_batch_of_small_frames_is_one_record_and_one_write() {
         write_timeout: Duration::from_secs(1),
         ping: (Duration::from_secs(25), Duration::from_secs(10)),
         metrics: Metrics::new(&Registry::new(), "centrifugo").unwrap(),
+        name: "websocket",
+        uni: None,
     });
     let mut link = WebSocketLink::new(server, &[], Terms::default(), settings);
     let frame = Bytes::from_static(b"\x81\x05hello");

@@ -59,6 +59,8 @@ async fn start_with(terms: Terms, write_timeout: Duration) -> Server {
         write_timeout,
         ping: (1000 * MILLIS, 800 * MILLIS),
         metrics: Metrics::new(&registry, "centrifugo").unwrap(),
+        name: "websocket",
+        uni: None,
     });
     let link = WebSocketLink::new(socket, &[], terms, settings);
     let (echo, tasks) = (Echo::default(), Tasks::default());
@@ -348,6 +350,8 @@ async fn an_idle_link_holds_no_buffer() {
         write_timeout: 1000 * MILLIS,
         ping: (MILLIS, MILLIS),
         metrics: Metrics::new(&Registry::new(), "c").unwrap(),
+        name: "websocket",
+        uni: None,
     };
     let terms = Terms {
         deflate: true,

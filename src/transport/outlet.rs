@@ -1,6 +1,6 @@
 //! The hand-over between a session's task and the response body of its stream: one batch, then the last word.
 //!
-//! Bounded by construction: a peer that does not read leaves one batch here, and HTTP/2 flow control holds the body back.
+//! Bounded by construction: a peer that does not read leaves one batch here, and its flow control holds the body back.
 
 use std::{
     collections::VecDeque,
@@ -15,40 +15,68 @@ use bytes::Bytes;
 use futures_util::Stream;
 use parking_lot::Mutex;
 use tokio::time::timeout;
-use tonic::Status;
 
 /// Places kept in an empty batch; more are given back.
 const KEPT: usize = 16;
 
-#[derive(Debug, Default)]
-struct State {
+/// What ends a stream: a status on gRPC, nothing but the end in a plain body.
+pub(super) trait LastWord: Send + 'static {
+    /// The word after which nothing is missing.
+    fn said() -> Self;
+    /// The word of a session that ended without one (aborted, panicked).
+    fn abandoned() -> Self;
+}
+
+#[derive(Debug)]
+struct State<W> {
     batch: VecDeque<Bytes>,
-    last: Option<Status>,
+    last: Option<W>,
     /// The body was dropped or has said its last word.
     gone: bool,
     body: Option<Waker>,
+    /// Of a session that waits for room.
     session: Option<Waker>,
+    /// Of a session that waits for the end.
+    watcher: Option<Waker>,
+}
+
+impl<W> State<W> {
+    /// Takes a message out, and gives the memory of a burst back with the last of it.
+    fn pop(&mut self) -> Option<Bytes> {
+        let message = self.batch.pop_front();
+        if self.batch.is_empty() && self.batch.capacity() > KEPT {
+            self.batch = VecDeque::new();
+        }
+        message
+    }
 }
 
 /// The session's end.
 #[derive(Debug)]
-pub(super) struct Outlet(Arc<Mutex<State>>);
+pub(super) struct Outlet<W: LastWord>(Arc<Mutex<State<W>>>);
 
 /// The body's end.
 #[derive(Debug)]
-pub(super) struct Messages(Arc<Mutex<State>>);
+pub(super) struct Messages<W>(Arc<Mutex<State<W>>>);
 
 /// The body does not take what it should, or is gone.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stuck;
 
 /// Both ends.
-pub(super) fn outlet() -> (Outlet, Messages) {
-    let state = Arc::<Mutex<State>>::default();
+pub(super) fn outlet<W: LastWord>() -> (Outlet<W>, Messages<W>) {
+    let state = Arc::new(Mutex::new(State {
+        batch: VecDeque::new(),
+        last: None,
+        gone: false,
+        body: None,
+        session: None,
+        watcher: None,
+    }));
     (Outlet(state.clone()), Messages(state))
 }
 
-impl Outlet {
+impl<W: LastWord> Outlet<W> {
     /// Puts a batch in as soon as the one before was taken. The limit starts anew with each message that leaves.
     pub(super) async fn send(&self, batch: &mut Vec<Bytes>, limit: Duration) -> Result<(), Stuck> {
         if let Some(sent) = self.try_send(batch) {
@@ -61,7 +89,7 @@ impl Outlet {
     /// Waits like [`Outlet::send`], puts the last word in and waits until the body has taken it.
     pub(super) async fn end(
         &self,
-        last: Status,
+        last: W,
         limit: Duration,
         patience: Duration,
     ) -> Result<(), Stuck> {
@@ -110,25 +138,31 @@ impl Outlet {
         Ok(())
     }
 
-    async fn gone(&self) {
-        poll_fn(|cx| {
-            let mut state = self.0.lock();
-            if state.gone {
-                return Poll::Ready(());
-            }
-            state.session = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+    /// Waits until the body is dropped or has ended. Cancel safe.
+    pub(super) async fn gone(&self) {
+        poll_fn(|cx| self.poll_gone(cx)).await;
+    }
+
+    /// The same, for who waits for more than this.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.lock();
+        if state.gone {
+            return Poll::Ready(());
+        }
+        let known = state.watcher.as_ref();
+        if !known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.watcher = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 
-impl Drop for Outlet {
-    /// A session that ends without a word (aborted, panicked) must not leave its stream open.
+impl<W: LastWord> Drop for Outlet<W> {
+    /// A session that ends without a word must not leave its stream open.
     fn drop(&mut self) {
         let mut state = self.0.lock();
         if !state.gone && state.last.is_none() {
-            state.last = Some(Status::unavailable("session ended"));
+            state.last = Some(W::abandoned());
             let waker = state.body.take();
             drop(state);
             waker.into_iter().for_each(Waker::wake);
@@ -136,18 +170,32 @@ impl Drop for Outlet {
     }
 }
 
-impl Stream for Messages {
-    type Item = Result<Bytes, Status>;
+impl<W> Messages<W> {
+    /// The next message, if there is one already and it has at most so many bytes.
+    pub(super) fn take_small(&mut self, most: usize) -> Option<Bytes> {
+        let mut state = self.0.lock();
+        if state.batch.front()?.len() > most {
+            return None;
+        }
+        let message = state.pop();
+        let waker = state.session.take();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
+        message
+    }
+}
+
+impl<W> Stream for Messages<W> {
+    type Item = Result<Bytes, W>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut state = self.0.lock();
-        let next = if let Some(message) = state.batch.pop_front() {
-            if state.batch.is_empty() && state.batch.capacity() > KEPT {
-                state.batch = VecDeque::new();
-            }
+        let mut watcher = None;
+        let next = if let Some(message) = state.pop() {
             Ok(message)
         } else if let Some(last) = state.last.take() {
             state.gone = true;
+            watcher = state.watcher.take();
             Err(last)
         } else if state.gone {
             return Poll::Ready(None);
@@ -157,25 +205,26 @@ impl Stream for Messages {
         };
         let waker = state.session.take();
         drop(state);
-        waker.into_iter().for_each(Waker::wake);
+        waker.into_iter().chain(watcher).for_each(Waker::wake);
         Poll::Ready(Some(next))
     }
 }
 
-impl Drop for Messages {
+impl<W> Drop for Messages<W> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.gone = true;
         state.batch = VecDeque::new();
-        let waker = state.session.take();
+        let wakers = [state.session.take(), state.watcher.take()];
         drop(state);
-        waker.into_iter().for_each(Waker::wake);
+        wakers.into_iter().flatten().for_each(Waker::wake);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt;
+    use tonic::Status;
 
     use super::*;
 
@@ -190,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_batch_at_a_time() {
-        let (outlet, mut messages) = outlet();
+        let (outlet, mut messages) = outlet::<Status>();
         outlet.send(&mut batch(&["a", "b"]), LIMIT).await.unwrap();
         let mut second = batch(&["c"]);
         let mut send = tokio_test::task::spawn(outlet.send(&mut second, LIMIT));
@@ -206,7 +255,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_takes_nothing_is_given_up() {
-        let (outlet, mut messages) = outlet();
+        let (outlet, mut messages) = outlet::<Status>();
         outlet.send(&mut batch(&["a", "b"]), LIMIT).await.unwrap();
         assert_eq!(outlet.send(&mut batch(&["c"]), LIMIT).await, Err(Stuck));
         // Each message taken is another second.
@@ -225,7 +274,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_word_comes_after_the_batch() {
-        let (outlet, mut messages) = outlet();
+        let (outlet, mut messages) = outlet::<Status>();
         outlet.send(&mut batch(&["a"]), LIMIT).await.unwrap();
         let body = async {
             assert_eq!(messages.next().await.unwrap().unwrap(), "a");
@@ -239,11 +288,11 @@ mod tests {
 
     #[tokio::test]
     async fn each_end_notices_when_the_other_is_gone() {
-        let (outlet_one, messages) = outlet();
+        let (outlet_one, messages) = outlet::<Status>();
         drop(messages);
         assert_eq!(outlet_one.send(&mut batch(&["a"]), LIMIT).await, Err(Stuck));
         assert_eq!(outlet_one.end(Status::ok(""), LIMIT, LIMIT).await, Ok(()));
-        let (outlet_two, mut messages) = outlet();
+        let (outlet_two, mut messages) = outlet::<Status>();
         drop(outlet_two);
         assert_eq!(
             messages.next().await.unwrap().unwrap_err().code(),
