@@ -109,6 +109,22 @@ fn connect_result<S: Sink>(w: &mut S, value: &ConnectResult, dialect: Dialect) {
     w.signed(field(11, "time"), value.time);
 }
 
+/// The same as a push: its fields have other numbers and another order.
+fn connect_push<S: Sink>(w: &mut S, value: &ConnectResult, dialect: Dialect) {
+    w.text(field(1, "client"), value.client.as_str());
+    w.text(field(2, "version"), &value.version);
+    w.payload(field(3, "data"), &value.data);
+    w.map(field(4, "subs"), &value.subs, |w, sub| {
+        subscribe_result(w, sub, dialect);
+    });
+    expiry(w, 5, value.ttl);
+    w.unsigned(field(7, "ping"), value.ping.into());
+    w.boolean(field(8, "pong"), value.pong);
+    w.text(field(9, "session"), &value.session);
+    w.text(field(10, "node"), &value.node);
+    w.signed(field(11, "time"), value.time);
+}
+
 fn refresh_result<S: Sink>(w: &mut S, value: &RefreshResult, dialect: Dialect) {
     let v1 = dialect.is_v1();
     w.text(field(1, "client").always_if(v1), value.client.as_str());
@@ -242,7 +258,7 @@ fn push<S: Sink>(w: &mut S, push: &Push, dialect: Dialect) {
             });
         }
         PushBody::Connect(value) => pushed(w, dialect, channel, (6, field(10, "connect")), |w| {
-            connect_result(w, value, dialect);
+            connect_push(w, value, dialect);
         }),
         PushBody::Disconnect(value) => {
             pushed(w, dialect, channel, (7, field(11, "disconnect")), |w| {

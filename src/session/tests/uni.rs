@@ -1,6 +1,7 @@
 //! Connections that only listen, and those whose commands come from elsewhere (client-protocol.md 3.5, 3.9).
 
 use super::*;
+use crate::protocol::ConnectRequest;
 
 fn listening(config: Config) -> Wire {
     let mut wire = Wire::towards(config, Version::V2, Direction::Push);

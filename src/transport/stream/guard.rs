@@ -5,14 +5,16 @@
 //! some requests browsers send for any page without asking (forms, images, `no-cors`), with the visitor's cookies, and what
 //! they ask for has happened when nobody may read the answer. Those are refused.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     middleware::{Next, from_fn_with_state},
     response::Response,
 };
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, CONTENT_TYPE, ORIGIN},
@@ -66,10 +68,17 @@ async fn check(State(rules): State<Arc<Rules>>, request: Request, next: Next) ->
 
 /// Answers a request whose body nobody wants.
 async fn refused(request: Request, status: StatusCode) -> Response {
+    let is_head = request.method() == Method::HEAD;
     if request.version() == http::Version::HTTP_2 {
         drained(request.into_body()).await;
     }
-    empty(status)
+    let mut response = empty(status);
+    if is_head {
+        // Nothing is said of the length of a body that is not there.
+        let nothing = futures_util::stream::empty::<Result<Bytes, Infallible>>();
+        *response.body_mut() = Body::from_stream(nothing);
+    }
+    response
 }
 
 fn preflight() -> Response {

@@ -25,7 +25,12 @@ impl Unreadable {
     /// What the peer is told.
     pub(in crate::transport) fn response(self, version: Version) -> Response {
         match self {
-            Self::TooLarge => closing(StatusCode::PAYLOAD_TOO_LARGE, version),
+            Self::TooLarge => {
+                let mut response = closing(StatusCode::PAYLOAD_TOO_LARGE, version);
+                let reason = ReasonPhrase::from_static(b"Request Entity Too Large");
+                response.extensions_mut().insert(reason);
+                response
+            }
             Self::Slow => closing(StatusCode::REQUEST_TIMEOUT, version),
             Self::Broken => cut(),
         }
