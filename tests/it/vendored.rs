@@ -1,16 +1,53 @@
-//! The demo page's copy of the official SDK is the published one, byte for byte, and says so.
+//! The demo page's copies of the official SDK and of SockJS are the published ones, byte for byte, and say so.
 
 use std::path::PathBuf;
 
-const COPY: &str = include_str!("../../src/dev/centrifuge.js");
-const LICENCE: &str = include_str!("../../src/dev/centrifuge.LICENSE");
+/// A package and the files taken of it: name there, name here, content here.
+struct Taken {
+    package: &'static str,
+    files: [(&'static str, &'static str, &'static str); 2],
+}
+
+const TAKEN: [Taken; 2] = [
+    Taken {
+        package: "centrifuge",
+        files: [
+            (
+                "dist/centrifuge.js",
+                "centrifuge.js",
+                include_str!("../../src/dev/centrifuge.js"),
+            ),
+            (
+                "LICENSE",
+                "centrifuge.LICENSE",
+                include_str!("../../src/dev/centrifuge.LICENSE"),
+            ),
+        ],
+    },
+    Taken {
+        package: "sockjs-client",
+        files: [
+            (
+                "dist/sockjs.min.js",
+                "sockjs.js",
+                include_str!("../../src/dev/sockjs.js"),
+            ),
+            (
+                "LICENSE",
+                "sockjs.LICENSE",
+                include_str!("../../src/dev/sockjs.LICENSE"),
+            ),
+        ],
+    },
+];
+
 const README: &str = include_str!("../../src/dev/README.md");
 
-/// The package as the SDK tests installed it; `None` outside of CI when nobody did.
+/// The packages as the SDK tests installed them; `None` outside of CI when nobody did.
 #[expect(clippy::panic, clippy::print_stdout, reason = "part of a test")]
-fn package() -> Option<PathBuf> {
+fn packages() -> Option<PathBuf> {
     match std::env::var_os("CENTRIPETAL_SDK_JS") {
-        Some(sdk) => Some(PathBuf::from(sdk).join("node_modules/centrifuge")),
+        Some(sdk) => Some(PathBuf::from(sdk).join("node_modules")),
         None if std::env::var_os("CI").is_some_and(|ci| ci == "true") => {
             panic!("CENTRIPETAL_SDK_JS is not set, and in CI nothing is skipped")
         }
@@ -27,31 +64,31 @@ fn read(path: &PathBuf) -> String {
 }
 
 #[test]
-fn vendored_sdk_is_the_published_one() {
-    let Some(package) = package() else {
+fn vendored_scripts_are_the_published_ones() {
+    let Some(packages) = packages() else {
         return;
     };
-    // Compared without printing a hundred kilobytes when they differ.
-    assert!(
-        COPY == read(&package.join("dist/centrifuge.js")),
-        "src/dev/centrifuge.js differs from the package"
-    );
-    assert!(
-        LICENCE == read(&package.join("LICENSE")),
-        "src/dev/centrifuge.LICENSE differs from the package"
-    );
+    for Taken { package, files } in TAKEN {
+        for (there, here, copy) in files {
+            // Compared without printing a hundred kilobytes when they differ.
+            let same = copy == read(&packages.join(package).join(there));
+            assert!(same, "src/dev/{here} differs from the package");
+        }
+    }
 }
 
 #[test]
-fn readme_names_the_vendored_version() {
-    let Some(package) = package() else {
+fn readme_names_the_vendored_versions() {
+    let Some(packages) = packages() else {
         return;
     };
-    let manifest: serde_json::Value =
-        serde_json::from_str(&read(&package.join("package.json"))).expect("a manifest");
-    let version = manifest["version"].as_str().expect("a version");
-    assert!(
-        README.contains(&format!(" {version},")),
-        "src/dev/README.md does not name {version}"
-    );
+    for Taken { package, .. } in TAKEN {
+        let manifest = read(&packages.join(package).join("package.json"));
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).expect("a manifest");
+        let version = manifest["version"].as_str().expect("a version");
+        let named = README.lines().any(|line| {
+            line.contains(&format!("[`{package}`]")) && line.contains(&format!(" {version},"))
+        });
+        assert!(named, "src/dev/README.md does not name {package} {version}");
+    }
 }

@@ -111,6 +111,11 @@ function sockjsUrl(webSocketUrl) {
   return url.toString();
 }
 
+/** Outside browsers `sockjs-client` does not notice that a streamed answer was cut; a person would wait for the next ping. */
+function noticesCuts(transport) {
+  return !['xhr-streaming', 'eventsource'].includes(transport);
+}
+
 // ---- events ---------------------------------------------------------------------------------
 
 /** Everything an emitter tells, in order; waits for what has not come yet. */
@@ -231,6 +236,6 @@ function unique(namespace) {
 }
 
 module.exports = {
-  Events, Gate, TOTAL_MS, api, check, leftOut, load, main, mixed, setting, shortToken, sockjsTransport, sockjsUrl,
+  Events, Gate, TOTAL_MS, api, check, leftOut, load, main, mixed, noticesCuts, setting, shortToken, sockjsTransport, sockjsUrl,
   token, unique, until,
 };
