@@ -16,8 +16,8 @@ use centripetal::{
     config::Config,
     engine::{self, memory::Memory},
     model::{
-        Channel, ClientId, ClientInfo, Direction, Disconnect, Encoding, Epoch, NodeId, Peer, Publication,
-        UserId, Version,
+        Channel, ClientId, ClientInfo, Direction, Disconnect, Encoding, Epoch, NodeId, Peer,
+        Publication, UserId, Version,
     },
     node::{Close, Inbound, Link, LinkTraits, Node, Parts, Publish},
     policy::Policy,

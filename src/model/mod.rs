@@ -13,7 +13,8 @@ mod time;
 
 pub use channel::{Channel, ChannelOptions, DataFormat, RecoveryMode, SubscriptionType};
 pub use client::{
-    Certified, ClientId, ClientInfo, Credentials, Direction, Encoding, NodeId, Peer, UserId, Version,
+    Certified, ClientId, ClientInfo, Credentials, Direction, Encoding, NodeId, Peer, UserId,
+    Version,
 };
 pub use code::{ClientError, Disconnect, Refused, Rejection, Unsubscribe};
 pub use command::{Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};

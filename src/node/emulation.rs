@@ -259,7 +259,10 @@ mod tests {
     #[tokio::test]
     async fn nothing_happens_without_a_session_or_a_frame() {
         let (sessions, seat) = sessions();
-        assert_eq!(sessions.post("nobody", quoted("\"{}\"")).await, Err(UnknownSession));
+        assert_eq!(
+            sessions.post("nobody", quoted("\"{}\"")).await,
+            Err(UnknownSession)
+        );
         for data in ["", "null", "{}"] {
             assert_eq!(sessions.post("s", quoted(data)).await, Ok(Ok(())));
         }
@@ -267,7 +270,10 @@ mod tests {
         tokio_test::assert_pending!(late.poll());
         drop(seat);
         assert_eq!(late.await, Ok(Ok(())));
-        assert_eq!(sessions.post("s", quoted("\"{}\"")).await, Err(UnknownSession));
+        assert_eq!(
+            sessions.post("s", quoted("\"{}\"")).await,
+            Err(UnknownSession)
+        );
         assert_eq!(sessions.count(), 0);
     }
 
@@ -281,6 +287,9 @@ mod tests {
             tokio_test::assert_pending!(post.poll());
         }
         assert_eq!(seat.letters.queue.lock().len(), PLACES);
-        assert_eq!(posts.pop().unwrap().await, Ok(Err(EmulationError::Undelivered)));
+        assert_eq!(
+            posts.pop().unwrap().await,
+            Ok(Err(EmulationError::Undelivered))
+        );
     }
 }

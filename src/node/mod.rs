@@ -44,8 +44,8 @@ pub use engine::{History, HistoryQuery, PresenceStats, PublishResult};
 pub use link::{Close, Inbound, Link, LinkTraits};
 pub use pattern::Error as PatternError;
 
-use pattern::Pattern;
 use emulation::Way;
+use pattern::Pattern;
 use shared::Shared;
 use survey::Audience;
 
@@ -360,7 +360,9 @@ impl Node {
             }
             Way::Other(node) => survey::forward(shared, &node, &request).await,
         };
-        shared.metrics.surveyed(survey::EMULATION, started.elapsed());
+        shared
+            .metrics
+            .surveyed(survey::EMULATION, started.elapsed());
         delivered
     }
 

@@ -25,9 +25,9 @@ pub use client::{Replies, decode_replies, decode_reply, encode_command, encode_c
 pub use decode::{Commands, Decoder, Malformed};
 pub use json::{is_json, is_json_object};
 pub use message::{
-    Command, ConnectRequest, ConnectResult, EmulationRequest, HistoryRequest, HistoryResult, PresenceResult,
-    PresenceStatsResult, PublishRequest, Push, PushBody, RefreshResult, Reply, ReplyBody, Request,
-    RpcRequest, SubRefreshRequest, SubRefreshResult, SubscribePush, SubscribeRequest,
-    SubscribeResult,
+    Command, ConnectRequest, ConnectResult, EmulationRequest, HistoryRequest, HistoryResult,
+    PresenceResult, PresenceStatsResult, PublishRequest, Push, PushBody, RefreshResult, Reply,
+    ReplyBody, Request, RpcRequest, SubRefreshRequest, SubRefreshResult, SubscribePush,
+    SubscribeRequest, SubscribeResult,
 };
 pub use request::{decode_connect_request, decode_emulation_request, json_text};

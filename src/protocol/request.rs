@@ -15,7 +15,10 @@ use crate::model::{Encoding, Version};
 ///
 /// # Errors
 /// [`Malformed`] for anything else.
-pub fn decode_connect_request(encoding: Encoding, body: Bytes) -> Result<ConnectRequest, Malformed> {
+pub fn decode_connect_request(
+    encoding: Encoding,
+    body: Bytes,
+) -> Result<ConnectRequest, Malformed> {
     match encoding {
         Encoding::Json => match document(&body)? {
             Some(mut reader) => schema::read_connect(&mut reader, Version::V2),
@@ -59,7 +62,11 @@ fn document(body: &Bytes) -> Result<Option<json::Reader<'_>>, Malformed> {
     let is_utf8 = std::str::from_utf8(body).is_ok();
     let mut reader = json::Reader::document(body, is_utf8);
     reader.blanks();
-    if reader.null() { Ok(None) } else { Ok(Some(reader)) }
+    if reader.null() {
+        Ok(None)
+    } else {
+        Ok(Some(reader))
+    }
 }
 
 #[cfg(test)]
@@ -77,18 +84,30 @@ mod tests {
             session: "s".to_owned(),
             data: Bytes::from_static(br#""{\"id\":1}\n""#),
         };
-        let text = "{\n \"data\":\"{\\\"id\\\":1}\\n\", \"z\":[1], \"node\":\"n\",\"session\":\"s\"} x";
+        let text =
+            "{\n \"data\":\"{\\\"id\\\":1}\\n\", \"z\":[1], \"node\":\"n\",\"session\":\"s\"} x";
         assert_eq!(json(text), Ok(expected));
         let data = json(text).unwrap().data;
         assert_eq!(json_text(&data).unwrap(), "{\"id\":1}\n");
         assert_eq!(json("null"), Ok(EmulationRequest::default()));
         assert_eq!(json("{}"), Ok(EmulationRequest::default()));
-        for broken in ["", "garbage", "[]", "{\"session\":1}", "{\"session\"", "\"x\"", "1"] {
+        for broken in [
+            "",
+            "garbage",
+            "[]",
+            "{\"session\":1}",
+            "{\"session\"",
+            "\"x\"",
+            "1",
+        ] {
             assert_eq!(json(broken), Err(Malformed), "{broken}");
         }
         let binary = Bytes::from_static(b"\x0a\x01n\x12\x01s\x1a\x02\x08\x01");
         let binary = decode_emulation_request(Encoding::Protobuf, binary).unwrap();
-        assert_eq!((&*binary.node, &*binary.session, &binary.data[..]), ("n", "s", &b"\x08\x01"[..]));
+        assert_eq!(
+            (&*binary.node, &*binary.session, &binary.data[..]),
+            ("n", "s", &b"\x08\x01"[..])
+        );
         let empty = decode_emulation_request(Encoding::Protobuf, Bytes::new());
         assert_eq!(empty, Ok(EmulationRequest::default()));
         let broken = decode_emulation_request(Encoding::Protobuf, Bytes::from_static(b"\xff\xff"));
@@ -116,6 +135,11 @@ mod tests {
             assert_eq!(connect(broken), Err(Malformed), "{broken}");
         }
         let binary = Bytes::from_static(b"\x0a\x01t");
-        assert_eq!(decode_connect_request(Encoding::Protobuf, binary).unwrap().token, "t");
+        assert_eq!(
+            decode_connect_request(Encoding::Protobuf, binary)
+                .unwrap()
+                .token,
+            "t"
+        );
     }
 }

@@ -15,8 +15,8 @@ use crate::{
         SubscriptionKey, Version,
     },
     protocol::{
-        ConnectRequest, ConnectResult, Push, PushBody, ReplyBody, SubscribeRequest, SubscribeResult,
-        frame::PositionFormat,
+        ConnectRequest, ConnectResult, Push, PushBody, ReplyBody, SubscribeRequest,
+        SubscribeResult, frame::PositionFormat,
     },
 };
 

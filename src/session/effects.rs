@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use crate::{
     model::{
-        Channel, ClientError, ClientInfo, Disconnect, Publication, Rejection, StreamPosition, SubscribeOptions,
-        SubscriptionKey, UserId,
+        Channel, ClientError, ClientInfo, Disconnect, Publication, Rejection, StreamPosition,
+        SubscribeOptions, SubscriptionKey, UserId,
     },
     protocol::{ConnectRequest, Reply, ReplyBody, SubscribeRequest, frame::WireForm},
 };

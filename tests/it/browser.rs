@@ -197,7 +197,8 @@ async fn sockjs_in_a_page(kind: &str) {
     production["client"]["allowed_origins"] = json!(["https://localhost:*", "https://127.0.0.1:*"]);
     production["centripetal"]["sockjs"] = json!({"enabled": true, "url": "/sockjs-client.js"});
     let server = Server::start(production).await;
-    let site = "default_type text/html; return 200 '<!doctype html><title>site</title><body></body>';";
+    let site =
+        "default_type text/html; return 200 '<!doctype html><title>site</title><body></body>';";
     let nginx = Nginx::changed(Nginx::SHIPPED, &server, &[("return 404;", site)]).await;
     let Some(nginx) = nginx else {
         return;

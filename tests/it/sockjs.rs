@@ -60,7 +60,8 @@ fn open_to_all() -> Value {
 }
 
 const CONNECT: &str = r#"["{\"connect\":{},\"id\":1}"]"#;
-const LISTEN: &str = r#"["{\"connect\":{},\"id\":1}\n{\"subscribe\":{\"channel\":\"bystander\"},\"id\":2}"]"#;
+const LISTEN: &str =
+    r#"["{\"connect\":{},\"id\":1}\n{\"subscribe\":{\"channel\":\"bystander\"},\"id\":2}"]"#;
 
 impl Server {
     fn sockjs(&self, path: &str) -> String {
@@ -103,7 +104,9 @@ async fn thousands_of_sessions_opened_and_dropped_leave_nothing() {
     for number in 0..SESSIONS {
         open.push(server.sockjs_stream(&format!("s{number}")).await);
         if number % 2 == 0 {
-            let sent = server.sockjs_post(&format!("s{number}/xhr_send"), CONNECT).await;
+            let sent = server
+                .sockjs_post(&format!("s{number}/xhr_send"), CONNECT)
+                .await;
             assert_eq!(sent.0, 204);
         }
         // Some at once, some after a while.
@@ -138,7 +141,12 @@ async fn a_client_that_never_reads_is_slow_and_nobody_else_notices() {
     let _deaf = server.sockjs_stream("deaf").await;
     let sent = server.sockjs_post("deaf/xhr_send", LISTEN).await;
     assert_eq!(sent.0, 204);
-    let closes = Metric::of(&server, "centripetal_connection_closes_total", &[("code", "3008")]).await;
+    let closes = Metric::of(
+        &server,
+        "centripetal_connection_closes_total",
+        &[("code", "3008")],
+    )
+    .await;
     let subscribed = || async {
         let stats = server.api("channels", &json!({})).await;
         stats["channels"]["bystander"]["num_clients"] == 2
@@ -167,8 +175,14 @@ async fn an_unread_session_is_left_and_polls_of_others_stay_possible_at_the_limi
     let (status, heard) = server.sockjs_post("one/xhr", "").await;
     assert_eq!(status, 200);
     assert!(heard.starts_with("a[\"{\\\"id\\\":1"), "{heard}");
-    assert_eq!(server.sockjs_post("two/xhr", "").await, (503, String::new()));
-    let info = http_client().get(format!("http://{}/connection/sockjs/info", server.http_target()));
+    assert_eq!(
+        server.sockjs_post("two/xhr", "").await,
+        (503, String::new())
+    );
+    let info = http_client().get(format!(
+        "http://{}/connection/sockjs/info",
+        server.http_target()
+    ));
     assert_eq!(info.send().await.unwrap().status(), 503);
     // Nobody asks for it any more, so there is room after five seconds.
     eventually("there is room", || async {
@@ -199,10 +213,14 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
     settings["client"]["stale_close_delay"] = json!("1s");
     let server = server(settings).await;
     let mut socket = TcpStream::connect(server.http_target()).await.unwrap();
-    let request = "POST /connection/sockjs/000/s/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n[";
+    let request =
+        "POST /connection/sockjs/000/s/xhr_send HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n[";
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     let read = socket.read_to_string(&mut answer);
-    tokio::time::timeout(Duration::from_secs(30), read).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(30), read)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }

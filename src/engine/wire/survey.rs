@@ -91,6 +91,9 @@ mod tests {
         let recorded = Bytes::from_static(b"\x12\x06nosuch\x1a\x04\"{}\"");
         let data = Bytes::from_static(b"\"{}\"");
         assert_eq!(encode_emulation("", "nosuch", data.clone()), recorded);
-        assert_eq!(decode_emulation(recorded), Some(("nosuch".to_owned(), data)));
+        assert_eq!(
+            decode_emulation(recorded),
+            Some(("nosuch".to_owned(), data))
+        );
     }
 }

@@ -132,7 +132,9 @@ impl Connection {
             close_carries_reason: traits.close_carries_reason,
             native_ping: traits.native_ping,
             direction: traits.direction,
-            session: session.clone().map(|session| (session, shared.id().clone())),
+            session: session
+                .clone()
+                .map(|session| (session, shared.id().clone())),
             seed: rand::random(),
         };
         let mailbox = Arc::new(Mailbox::of(config.queue_max_size, session));

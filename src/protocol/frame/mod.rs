@@ -177,10 +177,7 @@ pub fn pair(form: WireForm, reply: &Reply) -> Result<(Bytes, Bytes), Inappropria
     out[start..MAX_HEADER].copy_from_slice(&header[start..]);
     out.push(b'\n');
     let both = Bytes::from(out);
-    Ok((
-        both.slice(start..both.len() - 1),
-        both.slice(MAX_HEADER..),
-    ))
+    Ok((both.slice(start..both.len() - 1), both.slice(MAX_HEADER..)))
 }
 
 /// What a server-sent event begins with.

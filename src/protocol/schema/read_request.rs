@@ -8,8 +8,8 @@ use crate::{
     protocol::{
         decode::Malformed,
         message::{
-            ConnectRequest, EmulationRequest, HistoryRequest, PublishRequest, RpcRequest, SubRefreshRequest,
-            SubscribeRequest,
+            ConnectRequest, EmulationRequest, HistoryRequest, PublishRequest, RpcRequest,
+            SubRefreshRequest, SubscribeRequest,
         },
     },
 };

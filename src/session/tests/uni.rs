@@ -68,8 +68,16 @@ fn errors_become_disconnects() {
     for (config, error, why) in [
         (config(), ClientError::TOKEN_EXPIRED, Disconnect::EXPIRED),
         (config(), ClientError::EXPIRED, Disconnect::EXPIRED),
-        (config(), ClientError::TOO_MANY_REQUESTS, Disconnect::TOO_MANY_REQUESTS),
-        (config(), ClientError::PERMISSION_DENIED, Disconnect::PERMISSION_DENIED),
+        (
+            config(),
+            ClientError::TOO_MANY_REQUESTS,
+            Disconnect::TOO_MANY_REQUESTS,
+        ),
+        (
+            config(),
+            ClientError::PERMISSION_DENIED,
+            Disconnect::PERMISSION_DENIED,
+        ),
         (config(), ClientError::INTERNAL, Disconnect::SERVER_ERROR),
         (with_rule.clone(), ClientError::TOKEN_EXPIRED, own),
         (with_rule, ClientError::EXPIRED, Disconnect::EXPIRED),

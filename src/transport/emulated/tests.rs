@@ -41,22 +41,35 @@ async fn the_body_is_the_first_frame_of_a_stream() {
     assert_eq!(headers["content-type"], TEXT);
     assert_eq!(headers["x-accel-buffering"], "no");
     assert_eq!(headers["connection"], "keep-alive");
-    assert_eq!(headers["access-control-allow-origin"], "http://app.example.com");
+    assert_eq!(
+        headers["access-control-allow-origin"],
+        "http://app.example.com"
+    );
     assert_eq!(piece(&mut response).await, "hello\n");
     {
         let peers = echo.peers.lock();
-        assert_eq!((peers[0].transport, peers[0].encoding), ("http_stream", Encoding::Json));
+        assert_eq!(
+            (peers[0].transport, peers[0].encoding),
+            ("http_stream", Encoding::Json)
+        );
         assert_eq!(peers[0].version, Some(Version::V2));
     }
     // The client goes away.
     drop(response);
-    assert_eq!(echo.ended(1).await, [crate::model::Disconnect::CONNECTION_CLOSED]);
+    assert_eq!(
+        echo.ended(1).await,
+        [crate::model::Disconnect::CONNECTION_CLOSED]
+    );
 }
 
 #[tokio::test]
 async fn protobuf_is_exactly_octets() {
     for (kind, encoding, answer) in [
-        ("application/octet-stream", Encoding::Protobuf, &b"\x05hello"[..]),
+        (
+            "application/octet-stream",
+            Encoding::Protobuf,
+            &b"\x05hello"[..],
+        ),
         ("application/octet-stream; x=y", Encoding::Json, b"hello\n"),
         ("application/json", Encoding::Json, b"hello\n"),
     ] {
@@ -110,7 +123,15 @@ async fn the_end_of_a_session_is_the_end_of_the_body() {
     let echo = Echo::default();
     let router = http_stream(parts(&echo));
     let response = ask(router, Ask::post("/"), "close 3001 shutdown").await;
-    assert!(response.into_body().collect().await.unwrap().to_bytes().is_empty());
+    assert!(
+        response
+            .into_body()
+            .collect()
+            .await
+            .unwrap()
+            .to_bytes()
+            .is_empty()
+    );
     assert_eq!(echo.ended(1).await[0].code, 3001);
 }
 

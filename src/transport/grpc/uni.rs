@@ -165,7 +165,12 @@ where
             }
             let dialect = (Encoding::Protobuf, Some(Version::V2));
             let (headers, extensions) = (request.headers(), request.extensions());
-            let peer = Some(service.0.peers.any("uni_grpc", dialect, headers, extensions));
+            let peer = Some(
+                service
+                    .0
+                    .peers
+                    .any("uni_grpc", dialect, headers, extensions),
+            );
             let mut grpc = Grpc::new(Raw)
                 .max_decoding_message_size(service.0.request_limit)
                 .max_encoding_message_size(usize::MAX)

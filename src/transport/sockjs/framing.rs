@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn the_end_speaks_the_generation() {
-        let end = |version| String::from_utf8(closed(version, &Disconnect::STALE).to_vec()).unwrap();
+        let end =
+            |version| String::from_utf8(closed(version, &Disconnect::STALE).to_vec()).unwrap();
         assert_eq!(end(Some(Version::V2)), r#"c[3502,"stale"]"#);
         let older = r#"c[3502,"{\"reason\":\"stale\",\"reconnect\":false}"]"#;
         assert_eq!(end(Some(Version::V1)), older);
@@ -143,7 +144,10 @@ mod tests {
             String::from_utf8(wrapping.wrap(frame.as_bytes()).to_vec()).unwrap()
         };
         assert_eq!(wrap(Wrapping::Lines, "o"), "o\n");
-        assert_eq!(wrap(Wrapping::Events, "a[\"5%\"]"), "data: a[\"5%25\"]\r\n\r\n");
+        assert_eq!(
+            wrap(Wrapping::Events, "a[\"5%\"]"),
+            "data: a[\"5%25\"]\r\n\r\n"
+        );
         assert_eq!(wrap(Wrapping::Events, "\r\n\0"), "data: %0D%0A%00\r\n\r\n");
         assert_eq!(
             wrap(Wrapping::Scripts("x".into()), "a[\"</script>\"]"),

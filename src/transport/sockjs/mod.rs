@@ -247,7 +247,9 @@ impl<S: Serve> Endpoint<S> {
 
     /// Reads a body that says nothing, within reason: the end of a connection is not seen before.
     async fn unwanted(&self, body: Body) {
-        timeout(self.patience, drained(body)).await.unwrap_or_default();
+        timeout(self.patience, drained(body))
+            .await
+            .unwrap_or_default();
     }
 }
 

@@ -74,7 +74,10 @@ mod tests {
         assert!(!html("").contains("src="));
         assert!(html("").contains("SockJS.bootstrap_iframe()"));
         let odd = html("a\"><script>x</script>&b");
-        assert!(odd.contains("src=\"a&quot;&gt;&lt;script&gt;x&lt;/script&gt;&amp;b\""), "{odd}");
+        assert!(
+            odd.contains("src=\"a&quot;&gt;&lt;script&gt;x&lt;/script&gt;&amp;b\""),
+            "{odd}"
+        );
     }
 
     #[test]

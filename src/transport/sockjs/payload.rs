@@ -194,7 +194,16 @@ mod tests {
     #[test]
     fn other_payloads_are_told_apart() {
         assert_eq!(texts(""), Err(Unusable::Empty));
-        for broken in ["{", "{\"a\":1", "[\"x", "garbage", "[1,]", " ", "[\"\u{1}\"]", "[\"\\ud800\"]"] {
+        for broken in [
+            "{",
+            "{\"a\":1",
+            "[\"x",
+            "garbage",
+            "[1,]",
+            " ",
+            "[\"\u{1}\"]",
+            "[\"\\ud800\"]",
+        ] {
             assert_eq!(texts(broken), Err(Unusable::Broken), "{broken}");
         }
         for other in [r#"{"a":1}"#, "\"text\"", "1", "-1", "1.5", "true"] {

@@ -41,7 +41,8 @@ impl<S: Serve> Endpoint<S> {
         if is_new {
             let dialect = (Encoding::Json, version);
             let peer = &self.peers;
-            let peer = Box::new(peer.http("sockjs", dialect, &request.headers, &request.extensions));
+            let peer =
+                Box::new(peer.http("sockjs", dialect, &request.headers, &request.extensions));
             let (sessions, settings) = (self.sessions.clone(), self.settings.clone());
             let link = SessionLink::new(session.clone(), sessions, settings);
             let serve = self.serve.clone();

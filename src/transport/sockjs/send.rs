@@ -24,10 +24,19 @@ const ESCAPED: usize = 3;
 
 impl<S: Serve> Endpoint<S> {
     /// Answers a request that sends.
-    pub(super) async fn send(&self, (key, leg): (&str, Leg), request: &Parts, body: Body) -> Response {
+    pub(super) async fn send(
+        &self,
+        (key, leg): (&str, Leg),
+        request: &Parts,
+        body: Body,
+    ) -> Response {
         let limit = self.settings.message_size_limit;
         let form = leg == Leg::JsonpSend && is_form(&request.headers);
-        let most = if form { limit.saturating_mul(ESCAPED) } else { limit };
+        let most = if form {
+            limit.saturating_mul(ESCAPED)
+        } else {
+            limit
+        };
         let payload = read(body, most, self.patience).await;
         let payload = payload.map(|body| if form { field(&body) } else { body });
         let payload = match payload {
@@ -37,7 +46,10 @@ impl<S: Serve> Endpoint<S> {
         let payload = match payload {
             Ok(payload) => payload,
             Err(unread) => {
-                unread.refusal().into_iter().for_each(|why| self.metrics.refused(why));
+                unread
+                    .refusal()
+                    .into_iter()
+                    .for_each(|why| self.metrics.refused(why));
                 return answer::given_up(unread.status(), request.version);
             }
         };

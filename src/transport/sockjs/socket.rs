@@ -170,6 +170,11 @@ impl<L: Link> Link for SocketLink<L> {
             self.closes.closed("sockjs", code);
         }
         let disconnect = Disconnect::CONNECTION_CLOSED;
-        self.inner.close(Close { disconnect, ..close }).await;
+        self.inner
+            .close(Close {
+                disconnect,
+                ..close
+            })
+            .await;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use axum::middleware::Next;
 use futures_util::{SinkExt, StreamExt};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use prometheus::Registry;
@@ -30,52 +31,7 @@ async fn start() -> Server {
 
 async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
     let (echo, tasks, registry) = (Echo::default(), Tasks::default(), Registry::new());
-    let mut config = Config {
-        enabled: true,
-        handler_prefix: "/s".to_owned(),
-        url: "https://cdn.example.com/s.js".to_owned(),
-        heartbeat_delay: Duration::from_secs(25),
-        raw_websocket: false,
-    };
-    change(&mut config);
-    let client = ClientConfig {
-        allowed_origins: vec!["http://app.example.com".to_owned()],
-        ping_interval: None,
-        pong_timeout: None,
-        stale_close_delay: Duration::from_secs(10),
-        user_id_http_header: String::new(),
-    };
-    let endpoint = Endpoint::new(Parts {
-        serve: echo.clone(),
-        config: &config,
-        websocket: &websocket::Config {
-            disabled: false,
-            handler_prefix: String::new(),
-            compression: false,
-            compression_min_size: 0,
-            compression_level: 1,
-            write_timeout: Duration::from_secs(1),
-            message_size_limit: 1000,
-            decompressed_message_size_limit: 0,
-        },
-        client: &client,
-        origins: Arc::new(Origins::new(&client.allowed_origins).unwrap()),
-        peers: Arc::new(PeerRules {
-            trusted: TrustedProxies::default(),
-            user_header: None,
-            kept: Vec::new(),
-        }),
-        tasks: tasks.clone(),
-        closes: super::super::Metrics::new(&registry, "centrifugo").unwrap(),
-        metrics: Metrics::new(&registry).unwrap(),
-    });
-    let limited = axum::middleware::from_fn(async |request: Request, next: axum::middleware::Next| {
-        let mut response = next.run(request).await;
-        let mark = http::HeaderValue::from_static("yes");
-        response.headers_mut().insert("x-opening", mark);
-        response
-    });
-    let router = endpoint.into_router(|opening| opening.layer(limited));
+    let router = router(change, (echo.clone(), tasks.clone()), &registry);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let connections = tasks.clone();
@@ -95,6 +51,64 @@ async fn start_with(change: impl FnOnce(&mut Config)) -> Server {
         address,
         registry,
         _tasks: tasks,
+    }
+}
+
+/// An endpoint that marks what it takes for new connections.
+fn router(
+    change: impl FnOnce(&mut Config),
+    (echo, tasks): (Echo, Tasks),
+    registry: &Registry,
+) -> Router {
+    let mut config = Config {
+        enabled: true,
+        handler_prefix: "/s".to_owned(),
+        url: "https://cdn.example.com/s.js".to_owned(),
+        heartbeat_delay: Duration::from_secs(25),
+        raw_websocket: false,
+    };
+    change(&mut config);
+    let client = ClientConfig {
+        allowed_origins: vec!["http://app.example.com".to_owned()],
+        ping_interval: None,
+        pong_timeout: None,
+        stale_close_delay: Duration::from_secs(10),
+        user_id_http_header: String::new(),
+    };
+    let endpoint = Endpoint::new(Parts {
+        serve: echo,
+        config: &config,
+        websocket: &limits(),
+        client: &client,
+        origins: Arc::new(Origins::new(&client.allowed_origins).unwrap()),
+        peers: Arc::new(PeerRules {
+            trusted: TrustedProxies::default(),
+            user_header: None,
+            kept: Vec::new(),
+        }),
+        tasks,
+        closes: super::super::Metrics::new(registry, "centrifugo").unwrap(),
+        metrics: Metrics::new(registry).unwrap(),
+    });
+    let marked = axum::middleware::from_fn(async |request: Request, next: Next| {
+        let mut response = next.run(request).await;
+        let mark = http::HeaderValue::from_static("yes");
+        response.headers_mut().insert("x-opening", mark);
+        response
+    });
+    endpoint.into_router(|opening| opening.layer(marked))
+}
+
+fn limits() -> websocket::Config {
+    websocket::Config {
+        disabled: false,
+        handler_prefix: String::new(),
+        compression: false,
+        compression_min_size: 0,
+        compression_level: 1,
+        write_timeout: Duration::from_secs(1),
+        message_size_limit: 1000,
+        decompressed_message_size_limit: 0,
     }
 }
 
@@ -123,7 +137,11 @@ impl Open {
             if read.contains(text) {
                 return read;
             }
-            assert_ne!(self.socket.read_buf(&mut self.read).await.unwrap(), 0, "{read}");
+            assert_ne!(
+                self.socket.read_buf(&mut self.read).await.unwrap(),
+                0,
+                "{read}"
+            );
         }
     }
 
@@ -147,7 +165,13 @@ impl Server {
         Open { socket, read }
     }
 
-    async fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    async fn ask(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
         let answer = self.open(method, target, headers, body).await.rest().await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         Answer {
@@ -168,10 +192,15 @@ impl Server {
     /// How often a reason was counted.
     fn refused(&self, reason: &str) -> u64 {
         let families = self.registry.gather();
-        let family = families.iter().find(|f| f.name() == "centripetal_sockjs_refused_total");
+        let family = families
+            .iter()
+            .find(|f| f.name() == "centripetal_sockjs_refused_total");
         let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
-        let of = metrics.iter().filter(|m| m.get_label()[0].value() == reason);
-        of.map(|metric| metric.get_counter().get_value() as u64).sum()
+        let of = metrics
+            .iter()
+            .filter(|m| m.get_label()[0].value() == reason);
+        of.map(|metric| metric.get_counter().get_value() as u64)
+            .sum()
     }
 }
 
@@ -181,9 +210,19 @@ async fn the_prefix_is_a_tree() {
     assert_eq!(server.get("/s/").await.body, "Welcome to SockJS!\n");
     let moved = server.get("/s").await;
     assert_eq!((moved.status, moved.has("location: /s/")), (301, true));
-    for path in ["/s/nothing", "/s/a.b/k/xhr", "/s/a/k/xhr/", "/s/iframe-A.html", "/other"] {
+    for path in [
+        "/s/nothing",
+        "/s/a.b/k/xhr",
+        "/s/a/k/xhr/",
+        "/s/iframe-A.html",
+        "/other",
+    ] {
         let answer = server.post(path, "").await;
-        assert_eq!((answer.status, &*answer.body), (404, "404 page not found\n"), "{path}");
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (404, "404 page not found\n"),
+            "{path}"
+        );
     }
     for (method, path, allow) in [
         ("POST", "/s/info", "OPTIONS, GET"),
@@ -206,7 +245,9 @@ async fn the_info_is_random_and_says_what_there_is() {
     assert_eq!(known["cookie_needed"], false);
     assert_eq!(known["origins"], serde_json::json!(["*:*"]));
     assert!(known["entropy"].as_u64().unwrap() < 1 << 31);
-    assert!(info.body.ends_with("}\n") && info.has("content-type: application/json; charset=UTF-8"));
+    assert!(
+        info.body.ends_with("}\n") && info.has("content-type: application/json; charset=UTF-8")
+    );
     assert_ne!(server.get("/s/info").await.body, info.body);
     let unknown = server.get("/s/info?cf_protocol_version=v3").await;
     assert_eq!(unknown.status, 400);
@@ -243,10 +284,18 @@ async fn the_iframe_page_is_kept_by_browsers() {
     let page = server.get("/s/iframe-1.2.html?t=1").await;
     assert!(page.body.contains("src=\"https://cdn.example.com/s.js\""));
     assert!(!page.head.contains("access-control-allow-origin"));
-    let etag = page.head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap();
-    let known = server.ask("GET", "/s/iframe.html", &[("If-None-Match", etag)], "").await;
+    let etag = page
+        .head
+        .lines()
+        .find_map(|line| line.strip_prefix("etag: "))
+        .unwrap();
+    let known = server
+        .ask("GET", "/s/iframe.html", &[("If-None-Match", etag)], "")
+        .await;
     assert_eq!((known.status, &*known.body), (304, ""));
-    let other = server.ask("GET", "/s/iframe.html", &[("If-None-Match", "x")], "").await;
+    let other = server
+        .ask("GET", "/s/iframe.html", &[("If-None-Match", "x")], "")
+        .await;
     assert_eq!(other.status, 200);
 }
 
@@ -272,14 +321,20 @@ async fn a_session_goes_on_from_poll_to_poll() {
         assert_eq!(server.post("/s/0/k/xhr", "").await.body, end);
     }
     let late = server.post("/s/0/k/xhr_send", "[\"x\"]").await;
-    assert_eq!((late.status, &*late.body), (500, "sockjs: session not in open state\n"));
+    assert_eq!(
+        (late.status, &*late.body),
+        (500, "sockjs: session not in open state\n")
+    );
 }
 
 #[tokio::test]
 async fn sessions_are_known_by_name_alone() {
     let server = start().await;
     let unknown = server.post("/s/0/nobody/xhr_send", "[\"x\"]").await;
-    assert_eq!((unknown.status, &*unknown.body), (404, "404 page not found\n"));
+    assert_eq!(
+        (unknown.status, &*unknown.body),
+        (404, "404 page not found\n")
+    );
     let opened = server.post("/s/0/k/xhr?cf_protocol_version=v2", "").await;
     assert!(opened.has("x-opening: yes"));
     assert_eq!(server.echo.peers.lock()[0].version, Some(Version::V2));
@@ -299,7 +354,9 @@ async fn payloads_are_judged_before_sessions() {
         ("k", "{\"a\":1}", 204, ""),
         ("k", "\"x\"", 204, ""),
     ] {
-        let answer = server.post(&format!("/s/0/{session}/xhr_send"), payload).await;
+        let answer = server
+            .post(&format!("/s/0/{session}/xhr_send"), payload)
+            .await;
         assert_eq!((answer.status, &*answer.body), (status, text), "{payload}");
     }
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
@@ -309,7 +366,9 @@ async fn payloads_are_judged_before_sessions() {
         ("e=1", 400, "Payload expected.\n"),
         ("d=%5B", 400, "Broken JSON encoding.\n"),
     ] {
-        let answer = server.ask("POST", "/s/0/k/jsonp_send", &form, payload).await;
+        let answer = server
+            .ask("POST", "/s/0/k/jsonp_send", &form, payload)
+            .await;
         assert_eq!((answer.status, &*answer.body), (status, text), "{payload}");
     }
     let raw = server.post("/s/0/k/jsonp_send", "[\"raw\"]").await;
@@ -331,10 +390,14 @@ async fn what_is_too_large_is_not_read() {
     assert!(answer.has("connection: close") && answer.has("access-control-allow-origin: *"));
     let form = [("Content-Type", "application/x-www-form-urlencoded")];
     let escaped = format!("d=%5B%22{}%22%5D", "%78".repeat(900));
-    let fits = server.ask("POST", "/s/0/k/jsonp_send", &form, &escaped).await;
+    let fits = server
+        .ask("POST", "/s/0/k/jsonp_send", &form, &escaped)
+        .await;
     assert_eq!(fits.status, 200, "only what it means is measured");
     let escaped = format!("d=%5B%22{}%22%5D", "x".repeat(1000));
-    let large = server.ask("POST", "/s/0/k/jsonp_send", &form, &escaped).await;
+    let large = server
+        .ask("POST", "/s/0/k/jsonp_send", &form, &escaped)
+        .await;
     assert_eq!(large.status, 413);
     assert_eq!(server.refused("too_large"), 2);
     stream.until("a[\"xxx").await;
@@ -345,15 +408,22 @@ async fn nobody_sends_for_a_user_from_another_origin() {
     let server = start().await;
     let mut stream = server.open("POST", "/s/0/k/xhr_streaming", &[], "").await;
     stream.until("o\n").await;
-    let evil = [("Origin", "http://evil.example.org"), ("Content-Type", "text/plain")];
+    let evil = [
+        ("Origin", "http://evil.example.org"),
+        ("Content-Type", "text/plain"),
+    ];
     for (leg, status) in [("xhr_send", 204), ("jsonp_send", 200)] {
-        let answer = server.ask("POST", &format!("/s/0/k/{leg}"), &evil, "[\"evil\"]").await;
+        let answer = server
+            .ask("POST", &format!("/s/0/k/{leg}"), &evil, "[\"evil\"]")
+            .await;
         assert_eq!(answer.status, status);
         assert!(!answer.head.contains("access-control-allow-origin"));
     }
     assert_eq!(server.refused("origin"), 2);
     let own = [("Origin", "http://app.example.com")];
-    server.ask("POST", "/s/0/k/xhr_send", &own, "[\"good\"]").await;
+    server
+        .ask("POST", "/s/0/k/xhr_send", &own, "[\"good\"]")
+        .await;
     let heard = stream.until("a[\"good\"]").await;
     assert!(!heard.contains("evil"), "{heard}");
 }
@@ -415,23 +485,50 @@ async fn callbacks_are_harmless() {
     let server = start().await;
     for (target, status, text) in [
         ("/s/0/a/jsonp", 500, "\"callback\" parameter required\n"),
-        ("/s/0/a/htmlfile?c=", 400, "\"callback\" parameter required\n"),
-        ("/s/0/a/jsonp?c=a%3Cb", 400, "invalid character in \"callback\" parameter\n"),
-        ("/s/0/a/htmlfile?c=a-b", 400, "invalid character in \"callback\" parameter\n"),
-        ("/s/0/a/jsonp?c=%C3%A9", 400, "invalid character in \"callback\" parameter\n"),
+        (
+            "/s/0/a/htmlfile?c=",
+            400,
+            "\"callback\" parameter required\n",
+        ),
+        (
+            "/s/0/a/jsonp?c=a%3Cb",
+            400,
+            "invalid character in \"callback\" parameter\n",
+        ),
+        (
+            "/s/0/a/htmlfile?c=a-b",
+            400,
+            "invalid character in \"callback\" parameter\n",
+        ),
+        (
+            "/s/0/a/jsonp?c=%C3%A9",
+            400,
+            "invalid character in \"callback\" parameter\n",
+        ),
     ] {
         let answer = server.get(target).await;
         assert_eq!((answer.status, &*answer.body), (status, text), "{target}");
     }
     let called = server.get("/s/0/a/jsonp?c=cb%2Ex").await;
-    assert!(called.body.contains("/**/cb.x(\"o\");\r\n"), "{}", called.body);
-    assert!(server.echo.peers.lock().len() == 1, "the others opened nothing");
+    assert!(
+        called.body.contains("/**/cb.x(\"o\");\r\n"),
+        "{}",
+        called.body
+    );
+    assert!(
+        server.echo.peers.lock().len() == 1,
+        "the others opened nothing"
+    );
 }
 
 type Socket = tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<TcpStream>>;
 
 impl Server {
-    async fn socket(&self, target: &str, headers: &[(&'static str, &'static str)]) -> Result<Socket, u16> {
+    async fn socket(
+        &self,
+        target: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<Socket, u16> {
         let url = format!("ws://{}{target}", self.address);
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
@@ -511,7 +608,10 @@ async fn a_websocket_beats_until_the_generation_has_pings_of_its_own() {
 async fn handshakes_are_refused_as_on_the_websocket_endpoint() {
     let server = start().await;
     let evil = [("origin", "http://evil.example.org")];
-    assert_eq!(server.socket("/s/0/k/websocket", &evil).await.unwrap_err(), 403);
+    assert_eq!(
+        server.socket("/s/0/k/websocket", &evil).await.unwrap_err(),
+        403
+    );
     let version = "/s/0/k/websocket?cf_protocol_version=v3";
     assert_eq!(server.socket(version, &[]).await.unwrap_err(), 400);
     assert_eq!(server.get("/s/0/k/websocket").await.status, 400);

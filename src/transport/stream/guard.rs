@@ -51,7 +51,10 @@ async fn check(State(rules): State<Arc<Rules>>, request: Request, next: Next) ->
     if is_forged(&request, &rules.origins) {
         let origin = request.headers().get(ORIGIN).map(HeaderValue::as_bytes);
         let origin = origin.map(String::from_utf8_lossy);
-        tracing::info!(origin = origin.as_deref(), "request of a foreign page refused");
+        tracing::info!(
+            origin = origin.as_deref(),
+            "request of a foreign page refused"
+        );
         return refused(request, StatusCode::FORBIDDEN).await;
     }
     let cors = rules.origins.cors(request.headers());
@@ -107,7 +110,9 @@ fn is_forged(request: &Request, origins: &Origins) -> bool {
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
     kind.is_some_and(|kind| FORMS.iter().any(|form| form.eq_ignore_ascii_case(kind)))
 }

@@ -110,7 +110,12 @@ async fn bodies_are_bounded_in_size_and_time() {
     let over = Unreadable::TooLarge.response(Version::HTTP_11);
     assert_eq!(over.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(over.headers()["connection"], "close");
-    assert!(Unreadable::Slow.response(Version::HTTP_2).headers().is_empty());
+    assert!(
+        Unreadable::Slow
+            .response(Version::HTTP_2)
+            .headers()
+            .is_empty()
+    );
     assert_eq!(Unreadable::Broken.response(Version::HTTP_11).status(), 499);
 }
 
@@ -186,7 +191,10 @@ async fn each_side_notices_the_end_of_the_other() {
     drop(StreamBody::new(b"", messages));
     assert!(waiting.is_woken());
     assert_eq!(waiting.await.unwrap_err(), Disconnect::CONNECTION_CLOSED);
-    assert_eq!(link.send(&mut batch(&["a"])).await, Err(Disconnect::WRITE_ERROR));
+    assert_eq!(
+        link.send(&mut batch(&["a"])).await,
+        Err(Disconnect::WRITE_ERROR)
+    );
     let (outlet_two, messages) = outlet();
     let mut body = StreamBody::new(b"", messages);
     drop(StreamLink::new(first(), outlet_two, settings()));
@@ -200,7 +208,10 @@ async fn a_watched_link_tells_whether_it_got_anywhere() {
     let link = StreamLink::new(first(), outlet_one, settings()).watched(begun);
     assert!(link.traits().close_carries_reason);
     link.close(close(Disconnect::INVALID_TOKEN)).await;
-    assert_eq!(wait.await.unwrap().unwrap_err().disconnect, Disconnect::INVALID_TOKEN);
+    assert_eq!(
+        wait.await.unwrap().unwrap_err().disconnect,
+        Disconnect::INVALID_TOKEN
+    );
     drop(messages);
     let (outlet_two, messages) = outlet();
     let (begun, wait) = tokio::sync::oneshot::channel();
@@ -208,8 +219,14 @@ async fn a_watched_link_tells_whether_it_got_anywhere() {
     let mut body = StreamBody::new(b"", messages);
     link.send(&mut batch(&["a"])).await.unwrap();
     assert!(wait.await.unwrap().is_ok());
-    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
+    assert_eq!(
+        body.frame().await.unwrap().unwrap().into_data().unwrap(),
+        "a"
+    );
     let reading = async { body.collect().await.unwrap().to_bytes() };
     let (rest, ()) = tokio::join!(reading, link.close(close(Disconnect::SHUTDOWN)));
-    assert_eq!(rest, "data: {\"disconnect\":{\"code\":3001,\"reason\":\"shutdown\"}}\n\n");
+    assert_eq!(
+        rest,
+        "data: {\"disconnect\":{\"code\":3001,\"reason\":\"shutdown\"}}\n\n"
+    );
 }

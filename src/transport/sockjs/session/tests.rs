@@ -117,9 +117,15 @@ async fn a_lost_receiver_ends_the_session_at_once() {
     let mut pair = pair();
     let receiver = pair.opened().await;
     drop(receiver);
-    assert_eq!(pair.link.recv().await.unwrap_err(), Disconnect::CONNECTION_CLOSED);
+    assert_eq!(
+        pair.link.recv().await.unwrap_err(),
+        Disconnect::CONNECTION_CLOSED
+    );
     assert!(pair.sessions.find("key").is_none());
-    assert_eq!(pair.session.push(vec![Bytes::new()]).await, Err(Rejected::Ended));
+    assert_eq!(
+        pair.session.push(vec![Bytes::new()]).await,
+        Err(Rejected::Ended)
+    );
     let sent = pair.send(&["\"1\""]).await;
     assert_eq!(sent, Err(Disconnect::CONNECTION_CLOSED));
 }
@@ -128,7 +134,10 @@ async fn a_lost_receiver_ends_the_session_at_once() {
 async fn a_session_without_receiver_lives_five_seconds() {
     let mut pair = pair();
     let begun = Instant::now();
-    assert_eq!(pair.link.recv().await.unwrap_err(), Disconnect::CONNECTION_CLOSED);
+    assert_eq!(
+        pair.link.recv().await.unwrap_err(),
+        Disconnect::CONNECTION_CLOSED
+    );
     assert_eq!(begun.elapsed().as_secs(), 5);
 
     let mut pair = super::tests::pair();
@@ -153,7 +162,9 @@ async fn an_ended_session_says_why_for_five_seconds() {
         mut link,
     } = pair();
     link.decided(Version::V2);
-    link.send(&mut vec![Bytes::from_static(b"\"1\"")]).await.unwrap();
+    link.send(&mut vec![Bytes::from_static(b"\"1\"")])
+        .await
+        .unwrap();
     link.close(close(Disconnect::STALE)).await;
     let last = || Taken::Last(Bytes::from_static(b"c[3502,\"stale\"]"));
     let attach = || Receiver::attach(session.clone(), sessions.clone(), BEAT).unwrap();
@@ -163,7 +174,11 @@ async fn an_ended_session_says_why_for_five_seconds() {
     assert_eq!(first.take().await, last());
     assert_eq!(second.take().await, last());
     tokio::time::advance(Duration::from_millis(4990)).await;
-    assert!(sessions.find("key").is_some_and(|session| !session.is_open()));
+    assert!(
+        sessions
+            .find("key")
+            .is_some_and(|session| !session.is_open())
+    );
     tokio::time::advance(Duration::from_millis(10)).await;
     assert!(sessions.find("key").is_none());
 }
@@ -176,7 +191,11 @@ async fn a_name_can_be_used_again_while_the_old_session_is_forgotten() {
     let (new, is_new) = sessions.open("key", true);
     assert!(is_new);
     sessions.remove(&session);
-    assert!(sessions.find("key").is_some_and(|found| Arc::ptr_eq(&found, &new)));
+    assert!(
+        sessions
+            .find("key")
+            .is_some_and(|found| Arc::ptr_eq(&found, &new))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -235,7 +254,10 @@ async fn a_full_outbox_waits_for_the_next_receiver() {
     receiver.leave();
     pair.send(&[LARGE]).await.unwrap();
     let begun = Instant::now();
-    assert_eq!(pair.send(&["\"2\""]).await, Err(Disconnect::CONNECTION_CLOSED));
+    assert_eq!(
+        pair.send(&["\"2\""]).await,
+        Err(Disconnect::CONNECTION_CLOSED)
+    );
     assert_eq!(begun.elapsed().as_secs(), 5);
 }
 
@@ -259,7 +281,10 @@ async fn frames_of_a_request_stay_together() {
     let mut pair = pair();
     let _receiver = pair.opened().await;
     let texts = |texts: &[&'static str]| -> Vec<Bytes> {
-        texts.iter().map(|t| Bytes::from_static(t.as_bytes())).collect()
+        texts
+            .iter()
+            .map(|t| Bytes::from_static(t.as_bytes()))
+            .collect()
     };
     pair.session.push(texts(&["a", "b"])).await.unwrap();
     pair.session.push(texts(&["c"])).await.unwrap();
@@ -283,7 +308,9 @@ async fn requests_wait_for_room_but_not_for_ever_and_not_too_many() {
     // One goes out, one comes in.
     assert_eq!(frames(&mut pair.link, 1).await.len(), 1);
     let in_time = waiting.iter_mut().filter(|push| push.is_woken());
-    let in_time: usize = in_time.map(|push| usize::from(push.poll().is_ready())).sum();
+    let in_time: usize = in_time
+        .map(|push| usize::from(push.poll().is_ready()))
+        .sum();
     assert_eq!(in_time, 1);
     tokio::time::advance(PATIENCE).await;
     let late = waiting.into_iter().skip(1).map(|mut push| push.poll());

@@ -71,7 +71,6 @@ pub(super) struct Uni {
 /// Messages joined into one.
 const JOINED: usize = 16;
 
-
 /// What a handshake has settled for its link.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Terms {
