@@ -319,8 +319,9 @@ fn a_message_is_compressed_once_however_many_want_it() {
 /// Two connections of user 42, one anonymous.
 fn three_connections() -> Registry {
     let registry = Registry::new();
-    let mailbox = Arc::new(Mailbox::new(1));
     for (user, client) in [("42", "a"), ("42", "b"), ("", "c")] {
+        let session = (client == "b").then(|| "s".into());
+        let mailbox = Arc::new(Mailbox::of(1, session));
         registry
             .add(&user.into(), &ClientId::from(client), &mailbox, None)
             .unwrap();
@@ -337,7 +338,10 @@ fn connections_are_found_by_user_client_and_session() {
         ("", None, None, 1),
         ("42", Some("b"), None, 1),
         ("", Some("b"), None, 0),
-        ("42", None, Some("s"), 0),
+        ("42", None, Some("nobody"), 0),
+        ("42", None, Some("s"), 1),
+        ("42", Some("a"), Some("s"), 0),
+        ("42", Some("b"), Some("s"), 1),
     ] {
         let target = Target {
             user: user.into(),

@@ -9,8 +9,8 @@ use crate::{
 };
 
 on_every_transport!(
-    what_is_counted_is_what_the_server_sent,
-    a_storm_loses_nothing,
+    what_is_counted_is_what_the_server_sent = "`bench` does not speak them",
+    a_storm_loses_nothing = "`bench` does not speak them",
 );
 
 fn settings() -> Value {
@@ -26,7 +26,7 @@ fn settings() -> Value {
 async fn bench(on: Transport, server: &Server, mode: &str, arguments: &[&str]) -> Value {
     let url = match on {
         Transport::Grpc => format!("grpc://{}", server.grpc_target()),
-        Transport::Json | Transport::Protobuf => server.ws_url(),
+        _ => server.ws_url(),
     };
     let mut command = Command::new(env!("CARGO_BIN_EXE_centripetal"));
     command.args(["bench", mode, "--json", "--url", &url]);

@@ -144,6 +144,29 @@ fn production() -> Value {
 }
 
 #[tokio::test]
+async fn streams_in_a_page_through_nginx() {
+    let _turn = BROWSERS.acquire().await;
+    let mut settings_of_node = production();
+    settings_of_node["uni_sse"] = json!({"enabled": true});
+    let server = Server::start(settings_of_node).await;
+    let site = "default_type text/html; return 200 '<!doctype html><title>site</title>';";
+    let nginx = Nginx::changed(Nginx::SHIPPED, &server, &[("return 404;", site)]).await;
+    let Some(nginx) = nginx else {
+        return;
+    };
+    let url = |host: &str| format!("https://{host}:{}/", nginx.port());
+    let mut settings = trusting(&nginx, settings(url("localhost")));
+    settings.push(("BROWSER_FOREIGN", url("127.0.0.1").into()));
+    let ann = Server::token(&json!({"sub": "ann"}));
+    let listener = Server::token(&json!({"sub": "eve", "channels": ["room:listened"]}));
+    let tokens = format!("{ann} {listener}");
+    settings.push(("BROWSER_TOKENS", tokens.into()));
+    passes("streams.mjs", settings, None).await;
+    let log = server.log();
+    assert!(log.contains("request of a foreign page refused"), "{log}");
+}
+
+#[tokio::test]
 async fn sdk_in_a_page_with_json_and_protobuf_through_nginx() {
     let _turn = BROWSERS.acquire().await;
     let server = Server::start(production()).await;

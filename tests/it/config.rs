@@ -549,9 +549,9 @@ fn a_failed_start_is_one_fatal_line_on_standard_error_and_exit_code_1() {
             "namespace a b",
         ),
         (
-            "{\"sse\":{\"enabled\":true}}",
+            "{\"admin\":{\"enabled\":true}}",
             "error validating config",
-            "sse.enabled",
+            "admin.enabled",
         ),
     ] {
         folder.write("config.json", file);

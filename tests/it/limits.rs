@@ -18,18 +18,18 @@ use crate::{
 on_every_transport!(
     bytes_without_sense,
     half_a_message,
-    a_message_over_the_limit,
-    ten_megabytes,
+    a_message_over_the_limit = "the answer is an HTTP status",
+    ten_megabytes = "the answer is an HTTP status",
     nesting_without_end,
     lengths_beyond_reason,
-    text_that_is_no_utf8,
+    text_that_is_no_utf8 = "a JSON string holds text",
     commands_nobody_knows,
     refused_commands_are_counted,
     violations_are_counted,
     wrong_credentials_are_counted,
-    impatience_and_silence_are_counted,
+    impatience_and_silence_are_counted = "the request carries the first commands",
     payloads_that_are_no_json,
-    headers_without_end,
+    headers_without_end = "refused as on WebSocket, before any path is looked at",
     who_does_not_read_is_sent_away,
 );
 
@@ -123,14 +123,14 @@ fn bad_request() -> Close {
 fn undecodable(on: Transport) -> Close {
     match on {
         Transport::Grpc => close(3501, "bad request", Code::InvalidArgument),
-        Transport::Json | Transport::Protobuf => bad_request(),
+        _ => bad_request(),
     }
 }
 
 async fn bytes_without_sense(on: Transport) {
     let mut scene = Scene::new().await;
     let samples: &[&[u8]] = match on {
-        Transport::Json => &[
+        Transport::Json | Transport::HttpStream | Transport::Sse => &[
             b"hello",
             b"[]",
             b"1",
@@ -140,7 +140,9 @@ async fn bytes_without_sense(on: Transport) {
             b"{\"id\":-1}",
             b"{\"id\":1.5}",
         ],
-        Transport::Protobuf => &[b"\x02\xff\xff", b"\x01\x07", b"\x03\x0a\x01\x01", b"hello"],
+        Transport::Protobuf | Transport::HttpStreamProtobuf => {
+            &[b"\x02\xff\xff", b"\x01\x07", b"\x03\x0a\x01\x01", b"hello"]
+        }
         Transport::Grpc => &[b"\xff\xff", b"\x07", b"\x0a\x01\x01", b"hello"],
     };
     for sample in samples {
@@ -149,7 +151,8 @@ async fn bytes_without_sense(on: Transport) {
             scene.ends(client, &undecodable(on), misdeed).await;
         }
     }
-    if on != Transport::Grpc {
+    // Nothing in Protobuf is nothing to post.
+    if ![Transport::Grpc, Transport::HttpStreamProtobuf].contains(&on) {
         for client in scene.both(on).await {
             let nothing = async |client: &mut Client| client.raw("").await;
             scene.ends(client, &bad_request(), nothing).await;
@@ -161,8 +164,10 @@ async fn half_a_message(on: Transport) {
     let mut scene = Scene::new().await;
     // {"id":2,"subscribe":{"channel":"news"}}, without its end.
     let half: &[u8] = match on {
-        Transport::Json => br#"{"id":2,"subscribe":{"chan"#,
-        Transport::Protobuf => b"\x0a\x08\x02\x2a\x06\x0a\x04ne",
+        Transport::Json | Transport::HttpStream | Transport::Sse => {
+            br#"{"id":2,"subscribe":{"chan"#
+        }
+        Transport::Protobuf | Transport::HttpStreamProtobuf => b"\x0a\x08\x02\x2a\x06\x0a\x04ne",
         Transport::Grpc => b"\x08\x02\x2a\x06\x0a\x04ne",
     };
     for client in scene.both(on).await {
@@ -184,7 +189,7 @@ async fn too_large(on: Transport, size: usize) {
                     close(3501, "bad request", Code::ResourceExhausted),
                 )
             }
-            Transport::Json | Transport::Protobuf => {
+            _ => {
                 let name = "centrifugo_transport_outgoing_close_count";
                 (name, ("code", "1009"), close(1009, "", Code::Ok))
             }
@@ -240,7 +245,7 @@ async fn nesting_without_end(on: Transport) {
     }
     let request = [b"\x0a\x01x\x6a".to_vec(), delimited(&filter)].concat();
     let protobuf = [b"\x08\x09\x2a".to_vec(), delimited(&request)].concat();
-    if on == Transport::Json {
+    if on.is_json() {
         let misdeed = async |client: &mut Client| client.raw(json).await;
         scene.ends(client, &bad_request(), misdeed).await;
     } else {
@@ -259,10 +264,10 @@ async fn lengths_beyond_reason(on: Transport) {
     for length in [huge, varint(u64::MAX), varint(1 << 31), endless] {
         for client in scene.both(on).await {
             let bytes = match on {
-                Transport::Json => format!("{{\"id\":{}}}", "9".repeat(30)).into_bytes(),
-                // The length of the message, then of its field 4, connect.
-                Transport::Protobuf => [&length, &b"\x22\x00"[..]].concat(),
+                _ if on.is_json() => format!("{{\"id\":{}}}", "9".repeat(30)).into_bytes(),
                 Transport::Grpc => [&b"\x08\x01\x22"[..], &length, b"\x0a"].concat(),
+                // The length of the message, then of its field 4, connect.
+                _ => [&length, &b"\x22\x00"[..]].concat(),
             };
             let misdeed = async |client: &mut Client| client.raw(bytes).await;
             scene.ends(client, &undecodable(on), misdeed).await;
@@ -409,7 +414,7 @@ async fn impatience_and_silence_are_counted(on: Transport) {
 async fn payloads_that_are_no_json(on: Transport) {
     let mut scene = Scene::new().await;
     match on {
-        Transport::Json => {
+        _ if on.is_json() => {
             for data in ["nope", "{a:1}", "[1,]", "01", "\"\u{1}\"", "\"\\x\""] {
                 let client = on.user(&scene.server, "mallory").await;
                 let text = format!(r#"{{"id":2,"publish":{{"channel":"open:x","data":{data}}}}}"#);
@@ -418,7 +423,7 @@ async fn payloads_that_are_no_json(on: Transport) {
             }
         }
         // A page in the same channel cannot be told, so it is sent away; the others stay.
-        Transport::Grpc | Transport::Protobuf => {
+        _ => {
             let mut page = Transport::Json.user(&scene.server, "page").await;
             page.subscribe(json!({"channel": "open:x"})).await;
             let mut publisher = on.user(&scene.server, "mallory").await;

@@ -26,6 +26,8 @@ mod connect;
 #[cfg(test)]
 mod embed;
 #[cfg(test)]
+mod emulation;
+#[cfg(test)]
 mod fault;
 mod golden;
 #[cfg(test)]
@@ -64,6 +66,8 @@ mod subscribe;
 mod support;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod uni;
 mod vendored;
 #[cfg(test)]
 mod wire;

@@ -151,7 +151,7 @@ async fn payloads_have_a_format(on: Transport) {
             .await,
         done
     );
-    if on != Transport::Json {
+    if !on.is_json() {
         let bytes = json!({HEX: "7b22"});
         for channel in ["json:x", "object:x"] {
             assert_eq!(
@@ -181,7 +181,7 @@ async fn bytes_that_are_no_json_stay_as_they_are(on: Transport) {
     let mut publisher = Transport::Grpc.user(&server, "carol").await;
     let bytes = json!({HEX: "00ff0a7b80"});
     publisher.publish("news", bytes.clone()).await;
-    if on == Transport::Json {
+    if on.is_json() {
         watcher.closed(3506, "inappropriate protocol").await;
     } else {
         assert_eq!(watcher.push().await["pub"]["data"], bytes);

@@ -65,6 +65,21 @@ async fn javascript_v2_protobuf() {
 }
 
 #[tokio::test]
+async fn javascript_v2_http_stream_json() {
+    passes(sdk_javascript("v2.mjs"), &["json:http_stream"]).await;
+}
+
+#[tokio::test]
+async fn javascript_v2_http_stream_protobuf() {
+    passes(sdk_javascript("v2.mjs"), &["protobuf:http_stream"]).await;
+}
+
+#[tokio::test]
+async fn javascript_v2_sse() {
+    passes(sdk_javascript("v2.mjs"), &["json:sse"]).await;
+}
+
+#[tokio::test]
 async fn javascript_v1_json() {
     passes(sdk_javascript("v1.cjs"), &["json"]).await;
 }

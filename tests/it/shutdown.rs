@@ -12,8 +12,8 @@ use crate::{
 };
 
 on_every_transport!(
-    who_has_not_connected_is_told,
-    the_older_generation_is_told,
+    who_has_not_connected_is_told = "the request carries the first commands",
+    the_older_generation_is_told = "clients of the older generation never had them",
     what_comes_back_starts_anew,
 );
 
@@ -156,7 +156,7 @@ async fn the_older_generation_is_told(on: Transport) {
     server.terminate();
     let reason = match on {
         Transport::Grpc => "shutdown",
-        Transport::Json | Transport::Protobuf => r#"{"reason":"shutdown","reconnect":true}"#,
+        _ => r#"{"reason":"shutdown","reconnect":true}"#,
     };
     client.closed(3001, reason).await;
     assert_eq!(server.ended().await, Some(0), "{}", server.log());

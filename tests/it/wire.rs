@@ -11,9 +11,9 @@ use crate::{
 
 on_every_transport!(
     the_smallest_connects,
-    the_older_generation_is_spoken,
-    the_older_generation_can_try_again,
-    the_older_generation_knows_ends,
+    the_older_generation_is_spoken = "clients of the older generation never had them",
+    the_older_generation_can_try_again = "clients of the older generation never had them",
+    the_older_generation_knows_ends = "clients of the older generation never had them",
     many_replies_share_frames,
     payloads_are_untouched,
 );
@@ -129,7 +129,7 @@ async fn the_older_generation_knows_ends(on: Transport) {
     let server = server(settings()).await;
     let told = |code: u32, reason: &str, reconnect: bool| match on {
         Transport::Grpc => (code, reason.to_owned()),
-        Transport::Json | Transport::Protobuf => {
+        _ => {
             let reason = format!(r#"{{"reason":"{reason}","reconnect":{reconnect}}}"#);
             (code, reason)
         }

@@ -19,7 +19,9 @@ pub(super) fn check(root: Section<'_>) -> Checked {
     for transport in ["uni_sse", "uni_http_stream"] {
         responses(root, transport)?;
     }
-    compression(root.section("websocket"))?;
+    for transport in ["websocket", "uni_websocket"] {
+        compression(root.section(transport), transport)?;
+    }
     own(root)?;
     paths(root)
 }
@@ -142,11 +144,11 @@ fn responses(root: Section<'_>, transport: &str) -> Checked {
     Ok(())
 }
 
-fn compression(websocket: Section<'_>) -> Checked {
+fn compression(websocket: Section<'_>, transport: &str) -> Checked {
     let level = websocket.int("compression_level");
     if websocket.on("compression") && !(1..=9).contains(&level) {
         return broken(format!(
-            "in websocket.compression_level: {level} is not between 1 and 9"
+            "in {transport}.compression_level: {level} is not between 1 and 9"
         ));
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! The loop carries out effects, feeds commands while the session takes them, writes everything that is ready in one batch, and
 //! then waits. While a batch is being written nothing is read: the peer's own window is the backpressure.
 
+mod ending;
 mod feeds;
 mod intake;
 mod outgoing;
@@ -16,14 +17,14 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::stream::FuturesUnordered;
 use tokio::{
     sync::oneshot,
     time::{Instant, Sleep, sleep_until},
 };
 use tracing::Instrument as _;
 
-use self::{feeds::Feeds, outgoing::Outgoing};
+use self::{ending::Ending, feeds::Feeds, outgoing::Outgoing};
 use super::{
     Close, Inbound, Link, LinkTraits, Shared,
     dispatch::{Caller, Performed},
@@ -35,7 +36,7 @@ use crate::{
     hub::{Mail, Mailbox},
     model::{ClientError, ClientId, Direction, Disconnect, Now, Peer},
     protocol::{Commands, Decoder, frame},
-    session::{Birth, Call, CallId, Effect, Effects, Leave, Session},
+    session::{Birth, Call, CallId, Effect, Effects, Session},
 };
 
 /// How long a refused V2 connection lingers, so that its client reads the error (client-protocol.md 3.2).
@@ -47,20 +48,10 @@ const OWED: Duration = Duration::from_secs(5);
 /// A batch of this many bytes is written before more commands are fed.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Channels a connection leaves at a time at its end.
-const LEAVES: usize = 16;
-
 /// Places of a queue that are kept when it is empty: enough for a steady stream, while the memory of a burst is given back.
 const KEPT: usize = 8;
 
 type RunningCall = Pin<Box<dyn Future<Output = (CallId, Performed)> + Send>>;
-
-/// The end of a connection, decided.
-#[derive(Debug)]
-struct Ending {
-    disconnect: Disconnect,
-    undecodable: bool,
-}
 
 /// Everything that one connection owns apart from its link.
 struct Connection {
@@ -379,46 +370,9 @@ impl Connection {
         let leaving = self.leaving.as_ref().map(|(_, until)| *until);
         [session, self.linger, leaving].into_iter().flatten().min()
     }
-
-    /// Deregisters, tells the peer, and undoes the subscriptions while the transport closes.
-    async fn finish<L: Link>(mut self, link: L) {
-        let Ending {
-            disconnect,
-            undecodable,
-        } = self.ending.take().unwrap_or(Ending {
-            disconnect: Disconnect::CONNECTION_CLOSED,
-            undecodable: false,
-        });
-        self.calls = None;
-        self.shared
-            .connections
-            .remove(self.session.user(), self.session.client());
-        self.mailbox.close(disconnect.clone());
-        self.report.closed(&disconnect, &self.session);
-        let close = Close {
-            disconnect,
-            version: self.session.version(),
-            undecodable,
-            error: self.error.take().map(|error| *error),
-        };
-        let leaves = self.session.leave_all();
-        let caller = self.caller();
-        let (shared, mailbox) = (Arc::clone(&self.shared), Arc::clone(&self.mailbox));
-        let started = self.started;
-        drop(self);
-        tokio::join!(link.close(close), leave_all(caller, leaves));
-        shared.closed(&mailbox);
-        tracing::debug!(duration = ?started.elapsed(), "client connection completed");
-    }
 }
 
 /// Takes a frame that was posted; never where nobody posts.
 fn poll_letter(letters: Option<&Letterbox>, cx: &mut Context<'_>) -> Poll<Letter> {
     letters.map_or(Poll::Pending, |letters| letters.poll_take(cx))
-}
-
-async fn leave_all(caller: Caller, leaves: Vec<Leave>) {
-    futures_util::stream::iter(leaves)
-        .for_each_concurrent(LEAVES, |leave| caller.leave(leave))
-        .await;
 }

@@ -1,5 +1,6 @@
 //! Tests of the protocol as a whole: the worked examples, laws that hold for all values, and hostile input.
 
+mod bodies;
 mod examples;
 mod hostile;
 mod laws;

@@ -31,20 +31,18 @@ use tracing::Instrument;
 use self::{
     handshake::{Accepted, Refused},
     link::{Settings, Terms, Uni, WebSocketLink},
+    uni::{First, first_request},
 };
-use super::{
-    ClientConfig, Metrics, Origins, PeerRules, SecuredStream, Serve, Tasks,
-    stream::{percent_decoded, query_value},
-};
-use crate::{
-    model::{Encoding, Peer},
-    protocol::{ConnectRequest, Malformed, decode_connect_request, frame::Compression},
-};
+use super::{ClientConfig, Metrics, Origins, PeerRules, SecuredStream, Serve, Tasks};
+use crate::{model::Peer, protocol::frame::Compression};
 
 mod frame;
 mod handshake;
 mod keepalive;
 mod link;
+mod uni;
+
+pub use uni::UniConfig;
 
 /// Native pings where `client.ping_interval` and `client.pong_timeout` are off.
 const PING: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(10));
@@ -84,61 +82,6 @@ impl Config {
             limit => limit,
         };
         self.compression.then_some((compression, limit))
-    }
-}
-
-/// Section `uni_websocket`, the options of which are those of `websocket` and a few more.
-#[derive(Clone, Debug, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "configuration")]
-pub struct UniConfig {
-    /// Switched on.
-    pub enabled: bool,
-    /// Path.
-    pub handler_prefix: String,
-    /// permessage-deflate, for clients that offer it.
-    pub compression: bool,
-    /// Messages below this many bytes are sent as they are.
-    pub compression_min_size: usize,
-    /// Effort of compression, 1 to 9.
-    pub compression_level: u32,
-    /// Time limit of writing one frame.
-    pub write_timeout: Duration,
-    /// Largest connect request, bytes.
-    pub message_size_limit: usize,
-    /// Largest connect request once decompressed, bytes; 0 means ten times `message_size_limit`.
-    pub decompressed_message_size_limit: usize,
-    /// Send no close frame.
-    pub disable_closing_handshake: bool,
-    /// Send no disconnect push before closing.
-    pub disable_disconnect_push: bool,
-    /// Put several pushes into one message.
-    pub join_push_messages: bool,
-}
-
-impl UniConfig {
-    /// What such endpoints have in common with the others.
-    #[must_use]
-    pub fn common(&self) -> Config {
-        Config {
-            disabled: !self.enabled,
-            handler_prefix: self.handler_prefix.clone(),
-            compression: self.compression,
-            compression_min_size: self.compression_min_size,
-            compression_level: self.compression_level,
-            write_timeout: self.write_timeout,
-            message_size_limit: self.message_size_limit,
-            decompressed_message_size_limit: self.decompressed_message_size_limit,
-        }
-    }
-}
-
-impl From<&UniConfig> for Uni {
-    fn from(config: &UniConfig) -> Self {
-        Self {
-            joins: config.join_push_messages,
-            leaves_silently: config.disable_disconnect_push,
-            drops: config.disable_closing_handshake,
-        }
     }
 }
 
@@ -323,23 +266,6 @@ async fn handle<S: Serve>(
     };
     endpoint.accept(upgrade, terms, (peer, first));
     switching(&accepted, terms)
-}
-
-/// The connect request, where it comes with the handshake.
-type First = Option<Box<ConnectRequest>>;
-
-/// Reads the connect request in the query. `null` is none: the first message is awaited.
-fn first_request(request: &http::request::Parts) -> Result<First, Malformed> {
-    let value = query_value(request.uri.query(), "cf_connect");
-    let Some(value) = value.filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let text = percent_decoded(value).ok_or(Malformed)?;
-    if text == "null" {
-        return Ok(None);
-    }
-    let request = decode_connect_request(Encoding::Json, text)?;
-    Ok(Some(Box::new(request)))
 }
 
 fn log_refusal(refused: Refused, request: &http::request::Parts, origins: &Origins) {

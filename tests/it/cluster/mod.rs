@@ -26,9 +26,9 @@ on_every_transport!(
 const NOTICED: Duration = Duration::from_secs(40);
 
 /// Some nodes on one Redis.
-struct Fleet<const N: usize> {
+pub(crate) struct Fleet<const N: usize> {
     redis: RedisServer,
-    nodes: [Server; N],
+    pub(crate) nodes: [Server; N],
 }
 
 fn settings() -> Value {
@@ -57,7 +57,7 @@ fn many() -> Value {
 
 impl<const N: usize> Fleet<N> {
     /// Starts nodes with these settings, that know each other.
-    async fn start(settings: Value) -> Self {
+    pub(crate) async fn start(settings: Value) -> Self {
         let redis = RedisServer::start("").await;
         let mut nodes = Vec::new();
         for n in 0..N {

@@ -16,6 +16,7 @@ use super::{
     protobuf::{HEX, decode, delimited, encode, hex, payload},
     schema::{BODIES_V1, COMMAND, METHODS, PUSH_V1, REPLY},
     socket::Socket,
+    stream::{Form, Stream},
 };
 use crate::support::Server;
 
@@ -34,11 +35,35 @@ pub(crate) enum Transport {
     Json,
     /// WebSocket, Protobuf.
     Protobuf,
+    /// HTTP stream, JSON.
+    HttpStream,
+    /// HTTP stream, Protobuf.
+    HttpStreamProtobuf,
+    /// Server-sent events.
+    Sse,
 }
 
 impl Transport {
-    /// All of them.
+    /// Those that carry commands themselves.
     pub(crate) const ALL: [Self; 3] = [Self::Grpc, Self::Json, Self::Protobuf];
+
+    /// Its messages are JSON.
+    pub(crate) const fn is_json(self) -> bool {
+        matches!(self, Self::Json | Self::HttpStream | Self::Sse)
+    }
+
+    /// The end is told by a push.
+    const fn pushes_the_end(self) -> bool {
+        !matches!(self, Self::Json | Self::Protobuf)
+    }
+
+    fn form(self) -> Form {
+        match self {
+            Self::HttpStreamProtobuf => Form::Protobuf,
+            Self::Sse => Form::Events,
+            _ => Form::Json,
+        }
+    }
 
     /// Opens a connection and sends nothing.
     pub(crate) async fn open(self, server: &Server) -> Client {
@@ -58,6 +83,9 @@ impl Transport {
             Self::Grpc => Wire::Grpc(Box::new(Call::open(server, headers).await?)),
             Self::Json => Wire::Socket(Box::new(Socket::open(server, false, headers).await)),
             Self::Protobuf => Wire::Socket(Box::new(Socket::open(server, true, headers).await)),
+            Self::HttpStream | Self::HttpStreamProtobuf | Self::Sse => {
+                Wire::Stream(Box::new(Stream::new(server, self.form(), headers)))
+            }
         };
         Ok(Client::over(self, wire))
     }
@@ -68,6 +96,9 @@ impl Transport {
             Self::Grpc => Wire::Grpc(Box::new(Call::early(&front.channel().await, &[]).await)),
             Self::Json => Wire::Socket(Box::new(Socket::through(front, false).await)),
             Self::Protobuf => Wire::Socket(Box::new(Socket::through(front, true).await)),
+            Self::HttpStream | Self::HttpStreamProtobuf | Self::Sse => {
+                Wire::Stream(Box::new(Stream::through(front, self.form())))
+            }
         };
         Client::over(self, wire)
     }
@@ -118,6 +149,7 @@ impl Close {
 enum Wire {
     Grpc(Box<Call>),
     Socket(Box<Socket>),
+    Stream(Box<Stream>),
 }
 
 /// One client.
@@ -202,6 +234,7 @@ impl Client {
             .collect();
         match &mut self.wire {
             Wire::Socket(socket) => socket.send(&encoded).await,
+            Wire::Stream(stream) => stream.send(&encoded).await.unwrap(),
             Wire::Grpc(call) => {
                 for command in encoded {
                     call.send(command).await;
@@ -214,6 +247,7 @@ impl Client {
     pub(crate) async fn raw(&mut self, bytes: impl Into<Vec<u8>>) {
         match &mut self.wire {
             Wire::Socket(socket) => socket.raw(bytes.into()).await,
+            Wire::Stream(stream) => stream.raw(bytes.into()).await.unwrap(),
             Wire::Grpc(call) => call.send(bytes.into()).await,
         }
     }
@@ -227,8 +261,10 @@ impl Client {
     /// Sends a command given in both encodings, framed as its transport does it.
     pub(crate) async fn raw_command(&mut self, json: &[u8], protobuf: &[u8]) {
         match self.transport {
-            Transport::Json => self.raw(json).await,
-            Transport::Protobuf => self.raw(delimited(protobuf)).await,
+            Transport::Json | Transport::HttpStream | Transport::Sse => self.raw(json).await,
+            Transport::Protobuf | Transport::HttpStreamProtobuf => {
+                self.raw(delimited(protobuf)).await;
+            }
             Transport::Grpc => self.raw(protobuf).await,
         }
     }
@@ -381,10 +417,35 @@ impl Client {
     pub(crate) async fn leave(self) {
         match self.wire {
             Wire::Socket(socket) => socket.close().await,
+            Wire::Stream(stream) => drop(stream),
             Wire::Grpc(mut call) => {
                 call.half_close();
                 while timeout(PATIENCE, call.receive()).await.unwrap().is_ok() {}
             }
+        }
+    }
+
+    /// Sends commands to this node from now on.
+    pub(crate) fn answer_through(&mut self, node: &Server) {
+        let Wire::Stream(stream) = &mut self.wire else {
+            panic!("only commands that come by requests can go elsewhere");
+        };
+        stream.answer_through(node);
+    }
+
+    /// Posts a frame for a session, as this client does it for its own, and returns the status.
+    pub(crate) async fn post(&self, session: &str, node: &str, frame: &[u8]) -> u16 {
+        let Wire::Stream(stream) = &self.wire else {
+            panic!("only clients of HTTP streams post");
+        };
+        stream.post(session, node, frame.to_vec()).await.as_u16()
+    }
+
+    /// Session and node, once they are told.
+    pub(crate) fn address(&self) -> (String, String) {
+        match &self.wire {
+            Wire::Stream(stream) => stream.address().cloned().expect("connected"),
+            Wire::Grpc(_) | Wire::Socket(_) => panic!("only clients of HTTP streams have one"),
         }
     }
 
@@ -410,6 +471,7 @@ impl Client {
             }
             let received = match &mut self.wire {
                 Wire::Socket(socket) => timeout(PATIENCE, socket.receive()).await,
+                Wire::Stream(stream) => timeout(PATIENCE, stream.receive()).await,
                 Wire::Grpc(call) => {
                     let received = timeout(PATIENCE, call.receive()).await;
                     received.map(|received| received.map(|message| vec![message]))
@@ -430,9 +492,10 @@ impl Client {
     fn take_in(&mut self, messages: Vec<Vec<u8>>) {
         for message in messages {
             assert_eq!(self.told, None, "something follows a disconnect push");
-            let push = match self.transport {
-                Transport::Grpc => self.decode(&message)["push"]["disconnect"].take(),
-                Transport::Json | Transport::Protobuf => Value::Null,
+            let push = if self.transport.pushes_the_end() {
+                self.decode(&message)["push"]["disconnect"].take()
+            } else {
+                Value::Null
             };
             if push.is_null() {
                 self.incoming.push_back(message);
@@ -445,7 +508,7 @@ impl Client {
 
     /// The push says what the trailer says; a slow reader's queue is dropped, and the older generation and refused messages have the trailer only.
     fn check_told(&self, close: &Close) {
-        let pushed = self.transport == Transport::Grpc
+        let pushed = self.transport.pushes_the_end()
             && close.status == Code::Ok
             && ![0, SLOW].contains(&close.code)
             && !self.older;
@@ -459,10 +522,10 @@ impl Client {
         if !newest.map(|field| field.name).any(|name| newer(&name)) && command != &json!({}) {
             return self.encode_older(command);
         }
-        match self.transport {
-            Transport::Json => command.to_string().into_bytes(),
-            Transport::Grpc | Transport::Protobuf => encode(&COMMAND, command),
+        if self.transport.is_json() {
+            return command.to_string().into_bytes();
         }
+        encode(&COMMAND, command)
     }
 
     /// A command of the older generation: a method and its parameters.
@@ -472,7 +535,7 @@ impl Client {
         let method = usize::try_from(method).unwrap();
         self.methods
             .insert(command["id"].as_u64().unwrap_or_default(), method);
-        if self.transport == Transport::Json {
+        if self.transport.is_json() {
             return command.to_string().into_bytes();
         }
         let mut command = command.clone();
@@ -483,7 +546,7 @@ impl Client {
     }
 
     fn decode(&self, message: &[u8]) -> Value {
-        if self.transport == Transport::Json {
+        if self.transport.is_json() {
             return serde_json::from_slice(message).unwrap();
         }
         let mut reply = decode(&REPLY, message);

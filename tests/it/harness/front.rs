@@ -56,6 +56,19 @@ impl Front {
         connector.connect(name, tcp).await.unwrap()
     }
 
+    /// A client of HTTP that trusts the front, without a limit on the time of a response.
+    pub(super) fn http(&self) -> reqwest::Client {
+        let authority = reqwest::Certificate::from_pem(&self.authority).unwrap();
+        let builder = reqwest::Client::builder().no_proxy();
+        let builder = builder.add_root_certificate(authority);
+        builder.pool_max_idle_per_host(0).build().unwrap()
+    }
+
+    /// Address of a path.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("https://{NAME}:{}{path}", self.port)
+    }
+
     /// WebSocket endpoint.
     pub(super) fn ws_url(&self) -> String {
         format!("wss://{NAME}:{}/connection/websocket", self.port)

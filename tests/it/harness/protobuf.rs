@@ -74,6 +74,13 @@ pub(super) fn split(mut frame: &[u8]) -> Vec<Vec<u8>> {
     messages
 }
 
+/// The number in base 128 that bytes begin with, if all of it is there, and where it ends.
+pub(super) fn varint_at(bytes: &[u8]) -> Option<(usize, usize)> {
+    let end = bytes.iter().position(|byte| byte & 0x80 == 0)? + 1;
+    let number = usize::try_from(take_varint(&mut &bytes[..end])).unwrap();
+    Some((number, end))
+}
+
 /// A number in base 128.
 pub(crate) fn varint(mut number: u64) -> Vec<u8> {
     let mut out = Vec::new();

@@ -293,7 +293,7 @@ async fn every_transport_is_served(way: Way) {
         let expected = match on {
             Transport::Grpc => ("grpc", "protobuf"),
             Transport::Json => ("websocket", "json"),
-            Transport::Protobuf => ("websocket", "protobuf"),
+            _ => ("websocket", "protobuf"),
         };
         assert_eq!(told["about"]["transport"], expected.0);
         assert_eq!(told["about"]["protocol"], expected.1);

@@ -101,6 +101,8 @@ impl Server {
             "health": {"enabled": true},
             "client": {"token": {"hmac_secret_key": Self::SECRET}},
             "http_api": {"key": Self::API_KEY},
+            "http_stream": {"enabled": true},
+            "sse": {"enabled": true},
             "grpc_api": {"enabled": true, "address": "127.0.0.1", "port": api, "key": Self::API_KEY},
             "centripetal": {"grpc": {"enabled": true, "address": "127.0.0.1", "port": grpc}},
         });

@@ -1,7 +1,7 @@
 // The official JavaScript SDK (`centrifuge`, 5.x) against a running server.
 //
 //   node v2.mjs <json|protobuf>                                 all checks
-//   node v2.mjs sockjs-<transport>                              the same over one transport of SockJS
+//   node v2.mjs <json|protobuf>:<transport>                     the same with http_stream, sse or sockjs-… alone
 //   node v2.mjs <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 //   node v2.mjs <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
 //   node v2.mjs <json|protobuf> rpc                             calls that a backend answers
@@ -13,10 +13,10 @@ const {
   sockjsUrl, token, unique, until,
 } = createRequire(import.meta.url)('./support.cjs');
 
-const [, , format, mode, ...rest] = process.argv;
-const overSockjs = sockjsTransport(format ?? '');
-if (!overSockjs && !['json', 'protobuf'].includes(format)) {
-  console.error('usage: v2.mjs <json|protobuf|sockjs-TRANSPORT> [mixed|follow <name> <channel> <number>]');
+const [, , form, mode, ...rest] = process.argv;
+const [format, transport = 'websocket'] = (form ?? '').split(':');
+if (!['json', 'protobuf'].includes(format)) {
+  console.error('usage: v2.mjs <json|protobuf> [mixed|follow <name> <channel> <number>]');
   process.exit(2);
 }
 const binary = format === 'protobuf';
@@ -33,13 +33,55 @@ const SUBSCRIPTION_EVENTS = [
   'subscribing', 'subscribed', 'unsubscribed', 'publication', 'join', 'leave', 'error',
 ];
 
+/** Server-sent events as browsers have them, as far as the SDK looks at them. */
+class EventSource {
+  constructor(url) {
+    this.abort = new AbortController();
+    this.run(url).catch(() => {}).finally(() => this.onerror?.({}));
+  }
+
+  async run(url) {
+    const answer = await fetch(url, { signal: this.abort.signal, headers: { accept: 'text/event-stream' } });
+    assert.equal(answer.status, 200);
+    assert.equal(answer.headers.get('content-type'), 'text/event-stream; charset=utf-8');
+    this.onopen?.({});
+    let text = '';
+    const decoder = new TextDecoder();
+    for await (const chunk of answer.body) {
+      text += decoder.decode(chunk, { stream: true });
+      const events = text.split('\n\n');
+      text = events.pop();
+      for (const event of events) this.onmessage?.({ data: event.trimStart().replace(/^data: /, '') });
+    }
+  }
+
+  close() {
+    this.onerror = this.onmessage = null;
+    this.abort.abort();
+  }
+}
+
+/** Where the SDK connects, and how. */
+function target(url) {
+  if (transport === 'websocket') return [url, { websocket: WebSocket }];
+  const inSockjs = sockjsTransport(transport);
+  if (inSockjs) {
+    const options = { sockjs: load('sockjs-client'), sockjsOptions: { transports: [inSockjs] } };
+    return [[{ transport: 'sockjs', endpoint: sockjsUrl(url) }], options];
+  }
+  const address = (path) => {
+    const made = new URL(url.replace(/^ws/, 'http'));
+    made.pathname = path;
+    return made.toString();
+  };
+  const options = { emulationEndpoint: address('/emulation'), fetch, readableStream: ReadableStream, eventsource: EventSource };
+  return [[{ transport, endpoint: address(`/connection/${transport}`) }], options];
+}
+
 function create(options, url = setting('SDK_WS_URL')) {
-  const transport = overSockjs
-    ? { sockjs: load('sockjs-client'), sockjsOptions: { transports: [overSockjs] } }
-    : { websocket: WebSocket };
-  const address = overSockjs ? [{ transport: 'sockjs', endpoint: sockjsUrl(url) }] : url;
-  const client = new Centrifuge(address, {
-    ...transport, minReconnectDelay: 20, maxReconnectDelay: 100, ...options,
+  const [endpoint, how] = target(url);
+  const client = new Centrifuge(endpoint, {
+    ...how, minReconnectDelay: 20, maxReconnectDelay: 100, ...options,
   });
   return { client, events: new Events(client, CLIENT_EVENTS) };
 }
@@ -79,7 +121,7 @@ async function connections() {
   await check('connect with a token', async () => {
     const { client, connected } = await connect(as('alice'));
     assert.match(connected.client, /^[0-9a-f-]{36}$/);
-    if (overSockjs) assert.equal(connected.transport, format);
+    assert.equal(connected.transport, transport);
     client.disconnect();
   });
   await check('connect without a token is refused', () => refused({}, 3501));
@@ -217,7 +259,7 @@ async function history() {
 }
 
 async function recovery() {
-  if (!noticesCuts(overSockjs)) {
+  if (!noticesCuts(sockjsTransport(transport))) {
     leftOut('recovery after a cut', 'outside browsers this client of SockJS does not notice one');
     return;
   }

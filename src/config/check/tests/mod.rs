@@ -42,16 +42,10 @@ fn the_defaults_are_valid_and_available() {
 #[test]
 fn what_does_not_exist_yet_is_named() {
     for (tree, key) in [
-        (json!({"sse": {"enabled": true}}), "sse.enabled"),
-        (json!({"uni_grpc": {"enabled": true}}), "uni_grpc.enabled"),
         (json!({"admin": {"enabled": true}}), "admin.enabled"),
         (
             json!({"http_server": {"tls_autocert": {"enabled": true}}}),
             "http_server.tls_autocert.enabled",
-        ),
-        (
-            json!({"client": {"connect_code_to_unidirectional_disconnect": {"enabled": true}}}),
-            "client.connect_code_to_unidirectional_disconnect.enabled",
         ),
         (
             json!({"consumers": [{"name": "ab", "enabled": true}]}),

@@ -3,7 +3,7 @@
 
 use std::{
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
@@ -18,6 +18,7 @@ use tokio::{
 };
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Control;
 
+use self::cursor::Cursor;
 use super::{
     frame::{Discard, Incoming, Limits, Reader, close_frame, control},
     keepalive::{Due, Keepalive},
@@ -32,14 +33,14 @@ use crate::{
     transport::{Metrics, close},
 };
 
+mod cursor;
+
 /// Bytes taken from the socket at once; they live on the stack.
 const CHUNK: usize = 8 * 1024;
 /// Own control frames that may wait while complete frames of the peer are looked at.
 const OWED_LIMIT: usize = 1024;
 /// Longest wait for the peer's close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
-/// Slices of one write.
-const SLICES: usize = 64;
 
 /// What all links of an endpoint share.
 #[derive(Clone, Debug)]
@@ -271,52 +272,6 @@ fn poll_chunk<S: AsyncRead + Unpin>(
     ready!(Pin::new(io).poll_read(cx, &mut chunk))?;
     take(chunk.filled());
     Poll::Ready(Ok(chunk.filled().len()))
-}
-
-/// Place in a batch up to which it is written.
-#[derive(Default)]
-struct Cursor {
-    frame: usize,
-    offset: usize,
-}
-
-impl Cursor {
-    /// Writes until `goal` frames are out.
-    fn poll_write<S: AsyncWrite + Unpin>(
-        &mut self,
-        io: &mut S,
-        batch: &[Bytes],
-        goal: usize,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.advance(batch, 0);
-        while self.frame < goal {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let mut count = 0;
-            for (slice, frame) in slices.iter_mut().zip(&batch[self.frame..]) {
-                *slice = IoSlice::new(frame);
-                count += 1;
-            }
-            slices[0] = IoSlice::new(&batch[self.frame][self.offset..]);
-            let written = ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices[..count]))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.advance(batch, written);
-        }
-        Pin::new(io).poll_flush(cx)
-    }
-
-    /// Steps over written bytes, and over frames without any.
-    fn advance(&mut self, batch: &[Bytes], written: usize) {
-        self.offset += written;
-        while let Some(frame) = batch.get(self.frame)
-            && self.offset >= frame.len()
-        {
-            self.offset -= frame.len();
-            self.frame += 1;
-        }
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<S> {
