@@ -43,7 +43,7 @@ def free_ports(count):
 class Server:
     """A started server and how to reach it."""
 
-    def __init__(self, kind, folder):
+    def __init__(self, kind, folder, more=None):
         http, grpc, api = free_ports(3)
         self.socket = f"ws://127.0.0.1:{http}/connection/websocket"
         self.site = f"http://127.0.0.1:{http}"
@@ -62,6 +62,8 @@ class Server:
         }
         if kind == "gateway":
             config["centripetal"] = {"grpc": {"address": "127.0.0.1", "port": grpc}}
+        for section, options in (more or {}).items():
+            config[section] = {**config.get(section, {}), **options}
         file = Path(folder) / f"{kind}.json"
         file.write_text(json.dumps(config))
         command = {

@@ -84,7 +84,10 @@ impl Chat {
     pub(crate) async fn answer(&self, question: Question) -> Answer {
         self.count(question.kind);
         match question.kind {
-            "connect" => connect(&question),
+            "connect" => {
+                think(&parsed(&question.data)["think_ms"]).await;
+                connect(&question)
+            }
             "refresh" => refresh(&question),
             "subscribe" => subscribe(&question),
             "publish" => publish(&question),
@@ -119,7 +122,7 @@ impl Chat {
             }
             "think" => {
                 let time = data["ms"].as_u64().unwrap_or(1000);
-                tokio::time::sleep(Duration::from_millis(time)).await;
+                think(&json!(time)).await;
                 json!({"thought": time})
             }
             "export" => {
@@ -134,6 +137,13 @@ impl Chat {
             data: Some(reply.to_string().into_bytes()),
             ..Granted::default()
         })
+    }
+}
+
+/// Takes so many milliseconds, as an application does that asks others.
+async fn think(time: &Value) {
+    if let Some(time) = time.as_u64() {
+        tokio::time::sleep(Duration::from_millis(time)).await;
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     node::{self, Node},
 };
 
+pub mod admin;
 mod batch;
 mod channels;
 mod connections;

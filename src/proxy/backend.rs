@@ -93,7 +93,8 @@ impl Backend {
         kind: Kind,
         question: &Question<'_>,
     ) -> Result<Answer<T>, Failure> {
-        let asked = self.counted(kind, async {
+        // Boxed: what waits for a turn and a time limit would hold the call three times, and most never run all of it.
+        let call = Box::pin(async {
             let headers = self
                 .forwarding
                 .headers(&question.client.peer, question.emulated);
@@ -104,11 +105,11 @@ impl Backend {
                 }
                 Way::Grpc(grpc) => {
                     let request = T::request(question, self.carriage);
-                    grpc.ask(request, headers, self.timeout).await
+                    Box::pin(grpc.ask(request, headers, self.timeout)).await
                 }
             }
         });
-        asked
+        self.counted(kind, call)
             .await
             .inspect_err(|failure| log(kind, question, *failure))
     }
@@ -123,7 +124,7 @@ impl Backend {
         bidirectional: bool,
     ) -> Result<(Answer<Granted>, Feed), Failure> {
         let kind = Kind::SubscribeStream;
-        let opened = self.counted(kind, async {
+        let call = Box::pin(async {
             let headers = self
                 .forwarding
                 .headers(&question.client.peer, question.emulated);
@@ -138,7 +139,7 @@ impl Backend {
             )
             .await
         });
-        opened
+        self.counted(kind, call)
             .await
             .inspect_err(|failure| log(kind, question, *failure))
     }

@@ -56,6 +56,9 @@ pub enum Error {
     /// A trusted network is none.
     #[error(transparent)]
     TrustedProxies(#[from] transport::InvalidNetwork),
+    /// The page of operators has no source.
+    #[error(transparent)]
+    Admin(#[from] crate::api::admin::Error),
     /// A metric has a name that is taken.
     #[error("cannot register metrics")]
     Metrics(#[from] prometheus::Error),

@@ -97,6 +97,13 @@ pub struct PeerRules {
 }
 
 impl PeerRules {
+    /// Where a request came from; `None` when no listener said.
+    #[must_use]
+    pub fn address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+        let remote = extensions.get::<RemoteAddress>()?.ip();
+        Some(self.trusted.resolve(remote, headers))
+    }
+
     /// The peer of an HTTP request.
     pub(super) fn http(
         &self,
@@ -121,12 +128,11 @@ impl PeerRules {
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> Peer {
-        let remote = extensions.get::<RemoteAddress>().map(|remote| remote.ip());
         Peer {
             transport,
             encoding,
             version,
-            address: remote.map(|remote| self.trusted.resolve(remote, headers)),
+            address: self.address(headers, extensions),
             credentials: extensions.get::<Credentials>().cloned(),
             refused: extensions.get::<Refused>().map(|refused| refused.0.clone()),
             certified: extensions.get::<Certified>().map(|name| name.0.clone()),

@@ -1,11 +1,9 @@
 // The demo page for everybody: with an accessibility checker in both colour schemes and two sizes, by keyboard alone, and
 // without motion.
 import {
-  Tab, check, main, packaged, picture, same, until, withBrowser,
+  SIZES, Tab, check, examined, main, picture, same, until, withBrowser,
 } from './support.mjs';
 
-const SIZES = [{ width: 1280, height: 800 }, { width: 390, height: 844 }];
-const axe = packaged('axe-core/axe.min.js');
 
 /** Everything the page has to show is there: messages of all kinds, people, frames. */
 async function filled(context) {
@@ -24,21 +22,8 @@ async function filled(context) {
 }
 
 async function examine(tab, colorScheme, size) {
-  const { page } = tab;
-  await page.emulateMedia({ colorScheme });
-  await page.setViewportSize(size);
-  const place = `${colorScheme} ${size.width}x${size.height}`;
-  await page.locator('#raw-details').evaluate((details) => { details.open = true; });
-  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  check(wide <= 0, `${place}: ${wide} pixels too wide`);
-  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {}))));
-  // Through DevTools, because the page's policy admits no other script.
-  await page.evaluate(`if (!window.axe) { ${axe} }`);
-  const { violations, passes } = await page.evaluate(() => window.axe.run(document));
-  check(passes.length > 20, `${place}: the checker looked at ${passes.length} rules`);
-  const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-  same(grave.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]), [], place);
-  await picture(page, `page-${colorScheme}-${size.width}`, { fullPage: true });
+  await tab.page.locator('#raw-details').evaluate((details) => { details.open = true; });
+  await examined(tab.page, 'page', colorScheme, size);
 }
 
 /** Walks with the Tab key; every stop is visible, has a ring and a name. */

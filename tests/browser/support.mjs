@@ -231,3 +231,25 @@ export async function main(run) {
     process.exit(1);
   }
 }
+
+// ---- everybody ------------------------------------------------------------------------------
+
+/** A desk and a phone. */
+export const SIZES = [{ width: 1280, height: 800 }, { width: 390, height: 844 }];
+
+/** A page fits, and an accessibility checker finds nothing serious, in this colour scheme and size. Keeps a picture. */
+export async function examined(page, name, colorScheme, size) {
+  await page.emulateMedia({ colorScheme });
+  await page.setViewportSize(size);
+  const place = `${name} ${colorScheme} ${size.width}x${size.height}`;
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  check(wide <= 0, `${place}: ${wide} pixels too wide`);
+  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {}))));
+  // Through DevTools, because the page's policy admits no other script.
+  await page.evaluate(`if (!window.axe) { ${packaged('axe-core/axe.min.js')} }`);
+  const { violations, passes } = await page.evaluate(() => window.axe.run(document));
+  check(passes.length > 15, `${place}: the checker looked at ${passes.length} rules`);
+  const grave = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  same(grave.map(({ id, nodes }) => [id, nodes.map((node) => node.html)]), [], place);
+  await picture(page, `${name}-${colorScheme}-${size.width}`, { fullPage: true });
+}

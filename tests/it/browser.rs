@@ -8,7 +8,10 @@ use std::{ffi::OsString, path::Path, path::PathBuf};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::support::{Dev, Nginx, Program, Server, browser, free_ports, needed};
+use crate::{
+    harness::Transport,
+    support::{Dev, Nginx, Program, Server, browser, free_ports, needed},
+};
 
 static BROWSERS: Semaphore = Semaphore::const_new(2);
 
@@ -250,4 +253,36 @@ async fn sockjs_over_each_transport_through_nginx() {
 #[tokio::test]
 async fn sockjs_across_origins_in_frames_and_without_them() {
     sockjs_in_a_page("cross").await;
+}
+
+#[tokio::test]
+async fn operators_see_and_act() {
+    let _turn = BROWSERS.acquire().await;
+    let server = Server::start(json!({
+        "admin": {"enabled": true, "password": "of the operator", "secret": "of sessions"},
+        "channel": {"without_namespace": {
+            "presence": true,
+            "history_size": 10,
+            "history_ttl": "300s",
+            "allow_subscribe_for_client": true,
+        }},
+    }))
+    .await;
+    let mut clients = Vec::new();
+    for user in ["ann", "bob"] {
+        let mut client = Transport::Json.user(&server, user).await;
+        client.subscribe(json!({"channel": "news"})).await;
+        clients.push(client);
+    }
+    let mut settings = settings(format!("http://{}/", server.http_target()));
+    settings.push(("ADMIN_PASSWORD", "of the operator".into()));
+    passes("admin.mjs", settings, None).await;
+    for mut client in clients {
+        assert_eq!(
+            client.close().await.code,
+            3503,
+            "disconnected by the operator"
+        );
+    }
+    assert!(!server.log().contains("of the operator"));
 }

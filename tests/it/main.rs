@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod addresses;
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod auth;
 mod autobahn;
 mod bench;

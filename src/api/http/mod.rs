@@ -9,7 +9,10 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{HeaderValue, Method as Verb, Response, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, Method as Verb, Response, StatusCode,
+        header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    },
     routing::any,
 };
 use bytes::Bytes;
@@ -139,14 +142,19 @@ impl Http {
         let asked = parts.headers.get(ERROR_MODE).map(HeaderValue::as_bytes);
         let mode = self.error_mode.or_asked(asked);
         let path = parts.uri.path();
-        let body = match self.read(endpoint, body).await {
+        let body = match read(&self.api, body).await {
             Ok(body) => body,
-            Err(status) => return text(status),
+            Err(status) => {
+                if status.is_server_error() {
+                    self.failed(endpoint, "read_body");
+                }
+                return text(status);
+            }
         };
         match endpoint {
             Endpoint::Single(method) => self.single(method, mode, path, &body).await,
             Endpoint::Batch => self.batch(path, &body).await,
-            Endpoint::Legacy => self.legacy(&body).await,
+            Endpoint::Legacy => legacy(&self.api, &body).await,
         }
     }
 
@@ -159,27 +167,6 @@ impl Http {
             return false;
         }
         key::http(&self.key, request.headers(), request.uri().query())
-    }
-
-    /// The whole body, or the status that refuses it. A declared length is compared before anything is read.
-    async fn read(&self, endpoint: Endpoint, body: Body) -> Result<Bytes, StatusCode> {
-        use http_body::Body as _;
-        let limit = match self.api.shared.config.max_request_body_size {
-            0 => usize::MAX,
-            limit => limit,
-        };
-        if body.size_hint().lower() > limit as u64 {
-            return Err(StatusCode::PAYLOAD_TOO_LARGE);
-        }
-        match Limited::new(body, limit).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-            Err(error) => {
-                tracing::error!(%error, "error reading API request body");
-                self.failed(endpoint, "read_body");
-                Err(StatusCode::INTERNAL_SERVER_ERROR)
-            }
-        }
     }
 
     async fn single(
@@ -216,23 +203,6 @@ impl Http {
         self.respond(Endpoint::Batch, StatusCode::OK, &response)
     }
 
-    async fn legacy(&self, body: &[u8]) -> Response<Body> {
-        if self.api.shared.stopping.is_cancelled() {
-            return bare(StatusCode::SERVICE_UNAVAILABLE);
-        }
-        match self.api.legacy(body).await {
-            Ok(replies) => json(StatusCode::OK, replies),
-            Err(Refusal::Undecodable(error)) => {
-                tracing::error!(%error, "error decoding API data");
-                text(StatusCode::BAD_REQUEST)
-            }
-            Err(error @ Refusal::Unwritable) => {
-                tracing::error!(%error, "error encoding API response");
-                text(StatusCode::INTERNAL_SERVER_ERROR)
-            }
-        }
-    }
-
     fn undecodable(&self, endpoint: Endpoint, path: &str, error: &json::Error) -> Response<Body> {
         tracing::error!(%error, path, "error decoding API request body");
         self.failed(endpoint, "unmarshal");
@@ -263,18 +233,61 @@ impl Http {
     }
 }
 
-fn json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+/// The whole body, or the status that refuses it. A declared length is compared before anything is read.
+pub(super) async fn read(api: &Api, body: Body) -> Result<Bytes, StatusCode> {
+    use http_body::Body as _;
+    let limit = match api.shared.config.max_request_body_size {
+        0 => usize::MAX,
+        limit => limit,
+    };
+    if body.size_hint().lower() > limit as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+        Err(error) => {
+            tracing::error!(%error, "error reading API request body");
+            Err(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+/// Runs the commands of a body in the legacy format.
+pub(super) async fn legacy(api: &Api, body: &[u8]) -> Response<Body> {
+    if api.shared.stopping.is_cancelled() {
+        return bare(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    match api.legacy(body).await {
+        Ok(replies) => json(StatusCode::OK, replies),
+        Err(Refusal::Undecodable(error)) => {
+            tracing::error!(%error, "error decoding API data");
+            text(StatusCode::BAD_REQUEST)
+        }
+        Err(error @ Refusal::Unwritable) => {
+            tracing::error!(%error, "error encoding API response");
+            text(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response<Body> {
     respond(status, Some("application/json"), body)
 }
 
 /// The reason phrase and a newline.
-fn text(status: StatusCode) -> Response<Body> {
+pub(super) fn text(status: StatusCode) -> Response<Body> {
     let body = format!("{}\n", status.canonical_reason().unwrap_or_default());
-    respond(status, Some("text/plain; charset=utf-8"), body.into_bytes())
+    let mut response = respond(status, Some("text/plain; charset=utf-8"), body.into_bytes());
+    let nosniff = HeaderValue::from_static("nosniff");
+    response
+        .headers_mut()
+        .insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
 }
 
 /// No body, no content type.
-fn bare(status: StatusCode) -> Response<Body> {
+pub(super) fn bare(status: StatusCode) -> Response<Body> {
     respond(status, None, Vec::new())
 }
 

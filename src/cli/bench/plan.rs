@@ -182,7 +182,7 @@ fn arguments(mode: Mode, [connections, publications, rate]: [&'static str; 3]) -
 }
 
 /// What all modes have.
-fn shared() -> [Arg; 9] {
+fn shared() -> [Arg; 10] {
     let url = "Server: ws://HOST:PORT/PATH or grpc://HOST:PORT";
     let pid = "Process of the server; 0: the one that listens there, if it is on this machine";
     let plot = "Write percentiles of the latency as SVG";
@@ -196,6 +196,7 @@ fn shared() -> [Arg; 9] {
             "Connections opened side by side",
         ),
         text("token", "JWT", "Connection token"),
+        text("data", "JSON", "Data to connect with"),
         number("pid", "0", pid),
         number("threads", "1", "Threads of those who listen"),
         switch("json", "Print one JSON object"),
@@ -251,6 +252,10 @@ impl Plan {
         let url = text("url").cloned().unwrap_or_default();
         let token = text("token").map(String::as_str);
         let target = Target::parse(&url, given.get_flag("protobuf"), token)?;
+        let target = match text("data") {
+            Some(data) => target.with_data(data)?,
+            None => target,
+        };
         let api = text("api")
             .map(String::as_str)
             .filter(|api| *api != "client");

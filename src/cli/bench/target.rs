@@ -59,6 +59,9 @@ pub(super) enum Error {
     /// Nothing came.
     #[error("no answer within {} s", ANSWER.as_secs())]
     Silence,
+    /// Data to connect with is no JSON.
+    #[error("--data has to be JSON")]
+    Data(#[source] serde_json::Error),
     /// The server API refused a call.
     #[error("server API: {0}")]
     Api(String),
@@ -100,6 +103,8 @@ fn allow(code: u32) -> &'static str {
 pub(super) struct Target {
     pub(super) address: Address,
     token: Option<Arc<str>>,
+    /// Data of the connect command.
+    data: Bytes,
 }
 
 impl Target {
@@ -116,7 +121,15 @@ impl Target {
         Ok(Self {
             address: address.ok_or_else(|| Error::Address(url.to_owned()))?,
             token: token.map(Arc::from),
+            data: Bytes::new(),
         })
+    }
+
+    /// Connects with custom data, which has to be JSON.
+    pub(super) fn with_data(self, data: &str) -> Result<Self, Error> {
+        serde_json::from_str::<serde::de::IgnoredAny>(data).map_err(Error::Data)?;
+        let data = Bytes::copy_from_slice(data.as_bytes());
+        Ok(Self { data, ..self })
     }
 
     /// What the report calls the way to speak.
@@ -159,6 +172,7 @@ impl Target {
         };
         let request = Request::Connect(Box::new(ConnectRequest {
             token: self.token.as_deref().unwrap_or_default().to_owned(),
+            data: self.data.clone(),
             name: "bench".to_owned(),
             ..ConnectRequest::default()
         }));

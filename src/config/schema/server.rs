@@ -65,7 +65,7 @@ table! {
 
 table! {
     ADMIN:
-    A enabled           bool(false) "Serve the web interface for operators." [flag, missing];
+    A enabled           bool(false) "Serve the web interface for operators." [flag];
     B handler_prefix    text("")    "Path under which it is served.";
     A password          secret()    "Password of the operator.";
     A secret            secret()    "Secret that signs operators' sessions.";

@@ -1,12 +1,14 @@
 //! What listens where: the path table of the HTTP listeners and the services of the gRPC listeners (server-api.md 1).
 
-use axum::{Router, middleware::from_fn_with_state};
+use std::sync::Arc;
+
+use axum::{Router, http::request::Parts, middleware::from_fn_with_state};
 use tonic::service::interceptor::InterceptedService;
 use tower::Layer as _;
 
 use super::{Built, OwnConfig, builder::Front, streams::Making};
 use crate::{
-    api,
+    api::{self, HttpConfig, admin::AdminConfig},
     auth::{
         api_key::ApiKey,
         interceptor::{ApiKeyGuard, CredentialsLayer, Options, Surface},
@@ -83,19 +85,7 @@ impl Built {
             &mut external
         };
         self.internal_handlers(config, own, internal_paths)?;
-        let api: api::http::HttpConfig = config.section("http_api")?;
-        if !api.disabled {
-            let outside = api.external || !separate;
-            let paths = if outside {
-                &mut external
-            } else {
-                &mut internal
-            };
-            let router = api::http::router(self.api.clone(), &api);
-            for path in api::http::paths(&api) {
-                paths.exact("api", &path, router.clone())?;
-            }
-        }
+        self.api_handlers(config, (&mut external, &mut internal), separate)?;
         self.unidirectional(&making, &mut external)?;
         let init: Endpoint = config.section("init")?;
         if init.enabled {
@@ -139,6 +129,45 @@ impl Built {
             h2c: false,
             entrance: self.entrances.of(place),
         }
+    }
+
+    /// The server API and the page of operators, which is moved outside by an option of its own.
+    fn api_handlers(
+        &self,
+        config: &Config,
+        (external, internal): (&mut Paths, &mut Paths),
+        separate: bool,
+    ) -> Result<(), Error> {
+        let (api, admin): (HttpConfig, AdminConfig) =
+            (config.section("http_api")?, config.section("admin")?);
+        if !api.disabled {
+            let paths = if api.external || !separate {
+                &mut *external
+            } else {
+                &mut *internal
+            };
+            let router = api::http::router(self.api.clone(), &api);
+            for path in api::http::paths(&api) {
+                paths.exact("api", &path, router.clone())?;
+            }
+        }
+        if admin.enabled {
+            let paths = if admin.external || !separate {
+                external
+            } else {
+                internal
+            };
+            paths.tree("admin", &admin.handler_prefix, self.admin(&admin)?)?;
+        }
+        Ok(())
+    }
+
+    /// The page of operators.
+    fn admin(&self, config: &AdminConfig) -> Result<Router, Error> {
+        let peers = self.peers.clone();
+        let address = move |parts: &Parts| peers.address(&parts.headers, &parts.extensions);
+        let router = api::admin::router(self.api.clone(), config, Arc::new(address))?;
+        Ok(router)
     }
 
     /// Handlers for operators.

@@ -42,7 +42,6 @@ fn the_defaults_are_valid_and_available() {
 #[test]
 fn what_does_not_exist_yet_is_named() {
     for (tree, key) in [
-        (json!({"admin": {"enabled": true}}), "admin.enabled"),
         (
             json!({"http_server": {"tls_autocert": {"enabled": true}}}),
             "http_server.tls_autocert.enabled",
