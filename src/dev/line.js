@@ -89,8 +89,8 @@ class WatchedEvents extends EventSource {
 
 async function watchedFetch(url, options) {
   if (line.isDown) throw new TypeError('the line is down');
-  const commands = String(url).endsWith('/emulation') ? JSON.parse(options.body).data : options.body;
-  showFrame('out', commands);
+  const isBack = String(url).endsWith('/emulation');
+  showFrame('out', isBack ? JSON.parse(options.body).data : options.body);
   const ending = new AbortController();
   const cut = () => ending.abort();
   const signal = AbortSignal.any([options.signal, ending.signal]);
@@ -98,7 +98,7 @@ async function watchedFetch(url, options) {
   signal.addEventListener('abort', () => line.open.delete(cut));
   try {
     const response = await fetch(url, { ...options, signal });
-    if (!response.body) {
+    if (isBack || !response.ok) {
       line.open.delete(cut);
       return response;
     }

@@ -11,7 +11,7 @@ use tokio::{
 use crate::{
     harness::{Bystander, Metric, eventually, server},
     sdk,
-    support::{Server, http_client, sdk_javascript},
+    support::{Nginx, Server, http_client, sdk_javascript},
 };
 
 fn with_sockjs(mut settings: Value) -> Value {
@@ -47,6 +47,21 @@ over_each_transport!(
     eventsource: "eventsource",
     xhr_polling: "xhr-polling",
 );
+
+#[tokio::test]
+async fn polling_gets_through_a_proxy_that_buffers() {
+    let Some(program) = sdk_javascript("v2.mjs") else {
+        return;
+    };
+    let server = Server::start(with_sockjs(sdk::settings())).await;
+    let buffering = [("proxy_buffering         off;", "proxy_buffering on;")];
+    let Some(nginx) = Nginx::changed(Nginx::SHIPPED, &server, &buffering).await else {
+        return;
+    };
+    let program = program.through(nginx.port(), &nginx.authority());
+    let output = program.run(&server, &["json:sockjs-xhr-polling"]).await;
+    assert!(output.contains("checks passed"), "{output}");
+}
 
 fn open_to_all() -> Value {
     with_sockjs(json!({

@@ -209,9 +209,9 @@ impl<S: Serve> Endpoint<S> {
         if !route.knows(request.method()) {
             return answer::not_allowed(route.methods());
         }
-        let version = match version(request.uri()) {
-            Ok(version) => version,
-            Err(refusal) => return refusal,
+        let Ok(version) = version(request.uri()) else {
+            let line = "unknown protocol version\n";
+            return answer::refusal(StatusCode::BAD_REQUEST, line);
         };
         let cors = answer::cors(&self.origins, request.headers());
         if request.method() == Method::OPTIONS {
@@ -285,17 +285,18 @@ fn info() -> Response {
 }
 
 /// The generation that a request names.
-fn version(uri: &Uri) -> Result<Option<Version>, Response> {
+fn version(uri: &Uri) -> Result<Option<Version>, UnknownVersion> {
     match parameter(uri, VERSION) {
         None | Some("") => Ok(None),
         Some("v1") => Ok(Some(Version::V1)),
         Some("v2") => Ok(Some(Version::V2)),
-        Some(_) => Err(answer::refusal(
-            StatusCode::BAD_REQUEST,
-            "unknown protocol version\n",
-        )),
+        Some(_) => Err(UnknownVersion),
     }
 }
+
+/// A generation that nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct UnknownVersion;
 
 const VERSION: &str = "cf_protocol_version";
 

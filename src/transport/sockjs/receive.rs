@@ -35,7 +35,7 @@ impl<S: Serve> Endpoint<S> {
     ) -> Response {
         let wrapping = match wrapping(leg, request.uri.query().unwrap_or_default()) {
             Ok(wrapping) => wrapping,
-            Err(refusal) => return refusal,
+            Err(wrong) => return wrong.refusal(leg),
         };
         let (session, is_new) = self.sessions.open(key, version != Some(Version::V2));
         if is_new {
@@ -87,8 +87,32 @@ fn streamed(receiver: Option<Receiver>, wrapping: Wrapping, limit: ResponseLimit
     Body::from_stream(stream::iter(chunks.map(Ok::<_, Infallible>)))
 }
 
+/// What is wrong with the callback that a request names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Callback {
+    Missing,
+    Harmful,
+}
+
+impl Callback {
+    fn refusal(self, leg: Leg) -> Response {
+        let (status, line) = match (self, leg) {
+            (Self::Missing, Leg::Jsonp) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "\"callback\" parameter required\n",
+            ),
+            (Self::Missing, _) => (StatusCode::BAD_REQUEST, "\"callback\" parameter required\n"),
+            (Self::Harmful, _) => (
+                StatusCode::BAD_REQUEST,
+                "invalid character in \"callback\" parameter\n",
+            ),
+        };
+        answer::refusal(status, line)
+    }
+}
+
 /// What the transport puts around frames; the callback it names, where it has to name one, is checked here.
-fn wrapping(leg: Leg, query: &str) -> Result<Wrapping, Response> {
+fn wrapping(leg: Leg, query: &str) -> Result<Wrapping, Callback> {
     let make: fn(Box<str>) -> Wrapping = match leg {
         Leg::EventSource => return Ok(Wrapping::Events),
         Leg::HtmlFile => Wrapping::Scripts,
@@ -97,17 +121,11 @@ fn wrapping(leg: Leg, query: &str) -> Result<Wrapping, Response> {
     };
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     let callback = pairs.find(|(name, _)| name == "c").map(|(_, value)| value);
-    let Some(callback) = callback.filter(|callback| !callback.is_empty()) else {
-        let status = match leg {
-            Leg::Jsonp => StatusCode::INTERNAL_SERVER_ERROR,
-            _ => StatusCode::BAD_REQUEST,
-        };
-        return Err(answer::refusal(status, "\"callback\" parameter required\n"));
-    };
+    let callback = callback.filter(|callback| !callback.is_empty());
+    let callback = callback.ok_or(Callback::Missing)?;
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
     if !callback.bytes().all(harmless) {
-        let line = "invalid character in \"callback\" parameter\n";
-        return Err(answer::refusal(StatusCode::BAD_REQUEST, line));
+        return Err(Callback::Harmful);
     }
     Ok(make(callback.into()))
 }

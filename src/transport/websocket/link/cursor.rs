@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 /// Slices of one write.
-const SLICES: usize = 64;
+pub(super) const SLICES: usize = 64;
 
 /// Place in a batch up to which it is written.
 #[derive(Default)]

@@ -19,7 +19,7 @@ use rustls::{
 use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::*;
+use super::{cursor::SLICES, *};
 
 /// Counts what reaches the socket.
 #[derive(Debug)]
