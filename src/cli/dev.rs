@@ -112,10 +112,14 @@ pub fn config(args: &DevArgs, key: &str) -> Value {
                 "force_recovery": true,
             },
         },
+        "http_stream": { "enabled": true },
+        "sse": { "enabled": true },
         "http_api": { "key": key },
         "grpc_api": { "key": key },
         "health": { "enabled": true },
         "centripetal": {
+            // The demo page has the script.
+            "sockjs": { "enabled": true, "url": "/sockjs.js" },
             "grpc": {
                 "address": "127.0.0.1",
                 "port": args.grpc_port,

@@ -18,7 +18,7 @@ pub(super) fn encode(
     command: &Command,
 ) -> Result<Bytes, Loss> {
     let frame = match framing {
-        Framing::None => protocol::encode_command(Version::V2, encoding, command),
+        Framing::None | Framing::SockJs => protocol::encode_command(Version::V2, encoding, command),
         Framing::WebSocket | Framing::WebSocketDeflate(_) | Framing::Stream | Framing::Event => {
             protocol::encode_commands(Version::V2, encoding, std::slice::from_ref(command))
         }

@@ -1,4 +1,4 @@
-/* global Centrifuge */
+/* global Centrifuge, endpoints, line, watched */
 'use strict';
 
 // The demo page. One connection of the official SDK for the person, another one for the robot.
@@ -21,26 +21,7 @@ const page = {
   seen: new Set(),
 };
 
-// --- the socket, watched ------------------------------------------------------------------------------------------
-
-// The SDK takes any WebSocket class. This one shows its frames, and can be held down.
-const line = { socket: null, downUntil: 0 };
-
-class WatchedSocket extends WebSocket {
-  constructor(url, protocols) {
-    super(url, protocols);
-    line.socket = this;
-    this.addEventListener('open', () => showFrame('note', 'socket open'));
-    this.addEventListener('message', (event) => showFrame('in', event.data));
-    this.addEventListener('close', (event) => showFrame('note', `socket closed (${event.code}${event.reason ? ` ${event.reason}` : ''})`));
-    if (performance.now() < line.downUntil) this.close();
-  }
-
-  send(data) {
-    showFrame('out', data);
-    super.send(data);
-  }
-}
+// --- frames -------------------------------------------------------------------------------------------------------
 
 function showFrame(direction, data) {
   if ($('raw-pause').checked) return;
@@ -104,17 +85,13 @@ async function openSession(user) {
   return response.json();
 }
 
-function websocketUrl() {
-  return `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/connection/websocket`;
-}
-
 // --- the connection -----------------------------------------------------------------------------------------------
 
-function connect(session) {
-  const client = new Centrifuge(websocketUrl(), {
+function connect(session, way) {
+  const client = new Centrifuge(endpoints(way), {
+    ...watched(),
     token: session.token,
     getToken: async () => (await openSession(session.user)).token,
-    websocket: WatchedSocket,
     name: 'demo',
     minReconnectDelay: 300,
     maxReconnectDelay: 1000,
@@ -129,10 +106,23 @@ function connect(session) {
     $('client').textContent = context.client.slice(0, 8);
     $('client').title = context.client;
   });
-  client.on('disconnected', (context) => setState('disconnected', `disconnected: ${context.reason} (${context.code})`));
+  client.on('disconnected', (context) => {
+    if (client === page.client) setState('disconnected', `disconnected: ${context.reason} (${context.code})`);
+  });
   client.on('error', (context) => showFrame('note', `error: ${failure(context.error)}`));
   client.connect();
   return client;
+}
+
+/** Connects anew, on another way, to the same channel. */
+function change(way) {
+  const { client, subscription } = page;
+  page.client = null;
+  page.subscription = null;
+  client.disconnect();
+  client.removeSubscription(subscription);
+  page.client = connect(page.session, way);
+  listen($('channel').dataset.current);
 }
 
 function setState(state, text) {
@@ -330,8 +320,7 @@ function showTraffic(what, info) {
 // --- buttons ------------------------------------------------------------------------------------------------------
 
 function cut() {
-  line.downUntil = performance.now() + OUTAGE;
-  line.socket?.close();
+  line.hold(OUTAGE);
   $('recovery').textContent = '';
   const button = $('cut');
   button.disabled = true;
@@ -369,7 +358,8 @@ async function toggleRobot() {
   try {
     const session = await openSession('robot');
     if (stopped) return;
-    client = new Centrifuge(websocketUrl(), {
+    client = new Centrifuge(endpoints('automatic'), {
+      emulationEndpoint: `${location.origin}/emulation`,
       token: session.token,
       getToken: async () => (await openSession('robot')).token,
       name: 'demo robot',
@@ -430,6 +420,7 @@ function wire() {
     const channel = $('channel').value.trim();
     if (channel && channel !== $('channel').dataset.current) listen(channel);
   });
+  $('way').addEventListener('change', () => change($('way').value));
   $('history').addEventListener('click', loadHistory);
   $('clear').addEventListener('click', clearMessages);
   $('cut').addEventListener('click', cut);
@@ -449,7 +440,8 @@ async function start() {
   }
   $('user').textContent = page.session.name;
   $('channel').value = page.session.channel;
-  page.client = connect(page.session);
+  $('way').value = 'automatic'; // Browsers keep what was chosen before a reload.
+  page.client = connect(page.session, 'automatic');
   listen(page.session.channel);
   wire();
 }

@@ -68,7 +68,7 @@ struct Asset {
     text: &'static str,
 }
 
-const ASSETS: [Asset; 6] = [
+const ASSETS: [Asset; 9] = [
     Asset {
         path: "/",
         kind: "text/html; charset=utf-8",
@@ -83,6 +83,21 @@ const ASSETS: [Asset; 6] = [
         path: "/app.js",
         kind: "text/javascript; charset=utf-8",
         text: include_str!("app.js"),
+    },
+    Asset {
+        path: "/line.js",
+        kind: "text/javascript; charset=utf-8",
+        text: include_str!("line.js"),
+    },
+    Asset {
+        path: "/sockjs.js",
+        kind: "text/javascript; charset=utf-8",
+        text: include_str!("sockjs.js"),
+    },
+    Asset {
+        path: "/sockjs.LICENSE",
+        kind: "text/plain; charset=utf-8",
+        text: include_str!("sockjs.LICENSE"),
     },
     Asset {
         path: "/icon.svg",
@@ -107,7 +122,7 @@ impl Asset {
     }
 }
 
-/// Nothing from elsewhere, nothing inline, no frames around the page; its socket goes where it came from, which `'self'`
+/// Nothing from elsewhere, nothing inline, no frames around the page; what it connects to is where it came from, which `'self'`
 /// covers: the same host and port, with `ws` for `http` and `wss` for `https`.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -186,7 +201,7 @@ mod tests {
         for asset in ASSETS.iter().filter(|asset| asset.path.ends_with(".css")) {
             assert!(!asset.text.contains("url("), "{}", asset.path);
         }
-        let own = include_str!("app.js");
+        let own = concat!(include_str!("app.js"), include_str!("line.js"));
         assert!(
             !policy.contains("ws:"),
             "its own origin is enough: {policy}"

@@ -185,7 +185,7 @@ impl Messages {
         read: impl FnOnce(Message<'_, '_>) -> Result<T, Malformed>,
     ) -> Result<(T, Option<usize>), Malformed> {
         let (start, length) = match self.framing {
-            Framing::None => (0, self.frame.len()),
+            Framing::None | Framing::SockJs => (0, self.frame.len()),
             Framing::WebSocket
             | Framing::WebSocketDeflate(_)
             | Framing::Stream

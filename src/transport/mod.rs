@@ -27,6 +27,7 @@ mod metrics;
 mod origin;
 mod outlet;
 mod peer;
+pub mod sockjs;
 mod stream;
 mod tasks;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     harness::Transport,
-    support::{Dev, Nginx, Server, browser, free_ports, needed},
+    support::{Dev, Nginx, Program, Server, browser, free_ports, needed},
 };
 
 static BROWSERS: Semaphore = Semaphore::const_new(2);
@@ -42,10 +42,13 @@ fn trusting(nginx: &Nginx, mut settings: Settings) -> Settings {
 }
 
 /// Runs a program to its end, and does what it asks for meanwhile.
-async fn passes(name: &str, settings: Settings, mut front: Option<&mut Nginx>) {
-    let Some(program) = browser(name, settings) else {
-        return;
-    };
+async fn passes(name: &str, settings: Settings, front: Option<&mut Nginx>) {
+    if let Some(program) = browser(name, settings) {
+        ends_well(name, program, front).await;
+    }
+}
+
+async fn ends_well(name: &str, program: Program, mut front: Option<&mut Nginx>) {
     let mut running = program.start_alone(name);
     loop {
         let line = running.line().await;
@@ -67,6 +70,11 @@ async fn passes(name: &str, settings: Settings, mut front: Option<&mut Nginx>) {
 
 /// `centripetal dev` behind the shipped nginx configuration, with the page let through.
 async fn demo_behind_nginx() -> Option<(Dev, Nginx)> {
+    demo_behind(&[]).await
+}
+
+/// The same with further changes of the configuration.
+async fn demo_behind(more: &[(&str, &str)]) -> Option<(Dev, Nginx)> {
     let program = PathBuf::from(needed("CENTRIPETAL_NGINX")?);
     let [http, grpc] = free_ports();
     let replacements = [
@@ -77,7 +85,12 @@ async fn demo_behind_nginx() -> Option<(Dev, Nginx)> {
             "proxy_pass http://centripetal_http;".to_owned(),
         ),
     ];
-    let replacements = replacements.map(|(old, new)| (old.to_owned(), new));
+    let more = more.iter().map(|(old, new)| (*old, (*new).to_owned()));
+    let replacements: Vec<_> = replacements
+        .into_iter()
+        .chain(more)
+        .map(|(old, new)| (old.to_owned(), new))
+        .collect();
     let nginx = Nginx::run(program, Nginx::SHIPPED, &replacements).await;
     let origin = format!("https://localhost:{}", nginx.port());
     let dev = Dev::on(http, grpc, &["--origin", &origin]).await;
@@ -173,6 +186,73 @@ async fn sdk_in_a_page_with_json_and_protobuf_through_nginx() {
     passes("sdk.mjs", settings, None).await;
     let log = server.log();
     assert!(log.contains("request origin is not authorized"), "{log}");
+}
+
+#[tokio::test]
+async fn demo_page_lets_a_person_choose_the_transport() {
+    let _turn = BROWSERS.acquire().await;
+    let dev = Dev::start().await;
+    let Some(program) = browser("transports.mjs", settings(dev.url())) else {
+        return;
+    };
+    ends_well("transports.mjs", program.with(&["open"]), None).await;
+}
+
+#[tokio::test]
+async fn demo_page_falls_back_where_websocket_is_blocked() {
+    let _turn = BROWSERS.acquire().await;
+    let blocked = (
+        "# WebSocket at /connection/websocket, HTTP streaming and SSE.",
+        "location = /connection/websocket { return 403; }",
+    );
+    let Some((_dev, nginx)) = demo_behind(&[blocked]).await else {
+        return;
+    };
+    let url = format!("https://localhost:{}/", nginx.port());
+    let settings = trusting(&nginx, settings(url));
+    let Some(program) = browser("transports.mjs", settings) else {
+        return;
+    };
+    ends_well("transports.mjs", program.with(&["blocked"]), None).await;
+}
+
+/// SockJS behind the shipped nginx configuration, in pages of this kind of origin.
+async fn sockjs_in_a_page(kind: &str) {
+    let _turn = BROWSERS.acquire().await;
+    let mut production = production();
+    production["client"]["allowed_origins"] = json!(["https://localhost:*", "https://127.0.0.1:*"]);
+    production["centripetal"]["sockjs"] = json!({"enabled": true, "url": "/sockjs-client.js"});
+    let server = Server::start(production).await;
+    let site =
+        "default_type text/html; return 200 '<!doctype html><title>site</title><body></body>';";
+    let nginx = Nginx::changed(Nginx::SHIPPED, &server, &[("return 404;", site)]).await;
+    let Some(nginx) = nginx else {
+        return;
+    };
+    let url = |host: &str| format!("https://{host}:{}/", nginx.port());
+    let mut settings = trusting(&nginx, settings(url("localhost")));
+    settings.push(("BROWSER_FOREIGN", url("127.0.0.1").into()));
+    settings.push(("BROWSER_EVIL", url("evil.localhost").into()));
+    let token = Server::token(&json!({"sub": "ann"}));
+    settings.push(("BROWSER_TOKENS", token.into()));
+    let Some(program) = browser("sockjs.mjs", settings) else {
+        return;
+    };
+    ends_well("sockjs.mjs", program.with(&[kind]), None).await;
+    if kind == "cross" {
+        let log = server.log();
+        assert!(log.contains("request origin is not authorized"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn sockjs_over_each_transport_through_nginx() {
+    sockjs_in_a_page("same").await;
+}
+
+#[tokio::test]
+async fn sockjs_across_origins_in_frames_and_without_them() {
+    sockjs_in_a_page("cross").await;
 }
 
 #[tokio::test]

@@ -64,6 +64,7 @@ mod server_api;
 #[cfg(test)]
 mod shutdown;
 mod smoke;
+mod sockjs;
 #[cfg(test)]
 mod subscribe;
 mod support;

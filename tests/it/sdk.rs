@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Program, Running, Server, sdk_go, sdk_javascript, sdk_python};
 
 /// `open` allows everything the programs do, `closed` and `bare` nothing; there is no `nowhere`.
-fn settings() -> Value {
+pub(crate) fn settings() -> Value {
     json!({
         "channel": {
             "namespaces": [
@@ -44,7 +44,7 @@ async fn passes_compressed(program: Option<Program>, arguments: &[&str]) {
     passes_with(settings, program, arguments).await;
 }
 
-async fn passes_with(settings: Value, program: Option<Program>, arguments: &[&str]) {
+pub(crate) async fn passes_with(settings: Value, program: Option<Program>, arguments: &[&str]) {
     let Some(program) = program else {
         return;
     };

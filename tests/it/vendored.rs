@@ -25,6 +25,19 @@ const SDK: Vendored = Vendored {
     ],
 };
 
+const SOCKJS: Vendored = Vendored {
+    installed: "CENTRIPETAL_SDK_JS",
+    package: "sockjs-client",
+    readme: include_str!("../../src/dev/README.md"),
+    files: &[
+        (
+            "dist/sockjs.min.js",
+            include_str!("../../src/dev/sockjs.js"),
+        ),
+        ("LICENSE", include_str!("../../src/dev/sockjs.LICENSE")),
+    ],
+};
+
 const CHARTS: Vendored = Vendored {
     installed: "CENTRIPETAL_BROWSER",
     package: "uplot",
@@ -85,6 +98,11 @@ impl Vendored {
 #[test]
 fn vendored_sdk_is_the_published_one() {
     SDK.check();
+}
+
+#[test]
+fn vendored_sockjs_is_the_published_one() {
+    SOCKJS.check();
 }
 
 #[test]

@@ -66,10 +66,11 @@ table! {
 
 table! {
     SOCKJS:
-    C enabled         bool(false)                "Serve SockJS." [missing];
+    C enabled         bool(false)                "Serve SockJS, with the limits of `websocket`.";
     C handler_prefix  text("/connection/sockjs") "Path of the endpoint.";
     C url             text("")                   "Address of the SockJS script for its iframe page; empty names none.";
-    C heartbeat_delay secs(25)                   "Time between heartbeats.";
+    C heartbeat_delay secs(25)                   "Time between heartbeats; 0 means none.";
+    C raw_websocket   bool(false)                "Serve a WebSocket without the framing of SockJS below the path as well.";
 }
 
 table! {

@@ -40,11 +40,13 @@ pub enum Framing {
     Stream,
     /// A whole server-sent event; JSON only.
     Event,
+    /// The message as a JSON string, as SockJS carries it; what surrounds it differs between its transports.
+    SockJs,
 }
 
 impl Framing {
     /// How many different framings there are.
-    const COUNT: usize = 5;
+    const COUNT: usize = 6;
 
     /// However it compresses, a compressing framing has one place: everybody who reads one reads all.
     const fn index(self) -> usize {
@@ -54,6 +56,7 @@ impl Framing {
             Self::None => 2,
             Self::Stream => 3,
             Self::Event => 4,
+            Self::SockJs => 5,
         }
     }
 }
@@ -193,12 +196,26 @@ pub fn message(framing: Framing, kind: Kind, message: &[u8]) -> Bytes {
             out.extend_from_slice(message);
             return out.into();
         }
+        Framing::SockJs => return quoted_bytes(message),
         Framing::WebSocket | Framing::WebSocketDeflate(_) => {}
     }
     let mut out = Vec::with_capacity(MAX_HEADER + message.len());
     out.resize(MAX_HEADER, 0);
     out.extend_from_slice(message);
     websocket::surround(framing, kind, out)
+}
+
+/// A text as a JSON string, with the characters escaped that browsers and markup might misread.
+#[must_use]
+pub fn quoted(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + text.len() / 4 + 2);
+    json::string(&mut out, text);
+    out
+}
+
+/// The same of a finished message.
+fn quoted_bytes(message: &[u8]) -> Bytes {
+    quoted(&String::from_utf8_lossy(message)).into()
 }
 
 /// Longest reason that fits a WebSocket close frame.
@@ -250,7 +267,7 @@ fn json_frame(
     match framing {
         Framing::WebSocket | Framing::WebSocketDeflate(_) => out.resize(MAX_HEADER, 0),
         Framing::Event => out.extend_from_slice(EVENT),
-        Framing::Stream | Framing::None => {}
+        Framing::Stream | Framing::None | Framing::SockJs => {}
     }
     let mut out = json::Writer::encode(out, body)?;
     match framing {
@@ -259,6 +276,7 @@ fn json_frame(
         }
         Framing::Stream => out.push(b'\n'),
         Framing::Event => out.extend_from_slice(b"\n\n"),
+        Framing::SockJs => return Ok(quoted_bytes(&out)),
         Framing::None => {}
     }
     Ok(out.into())
@@ -267,7 +285,7 @@ fn json_frame(
 /// Measures the message, so that everything before it can be written at once.
 fn protobuf_frame(framing: Framing, body: impl Fn(&mut protobuf::Writer)) -> Bytes {
     let length = protobuf::Writer::measure(&body);
-    if framing == Framing::None {
+    if matches!(framing, Framing::None | Framing::SockJs) {
         return protobuf::Writer::encode(Vec::with_capacity(length), body).into();
     }
     let inner = protobuf::varint_length(length as u64) + length;
@@ -297,10 +315,11 @@ const fn ping(form: WireForm) -> Bytes {
         (WebSocket | WebSocketDeflate(_), Encoding::Json) => b"\x81\x02{}",
         (WebSocket | WebSocketDeflate(_), Encoding::Protobuf) => b"\x82\x01\x00",
         (Framing::None, Encoding::Json) => b"{}",
-        (Framing::None, Encoding::Protobuf) => b"",
+        (Framing::None | Framing::SockJs, Encoding::Protobuf) => b"",
         (Stream, Encoding::Json) => b"{}\n",
         (Stream | Event, Encoding::Protobuf) => b"\x00",
         (Event, Encoding::Json) => b"data: {}\n\n",
+        (Framing::SockJs, Encoding::Json) => b"\"{}\"",
     })
 }
 

@@ -78,6 +78,7 @@ impl Built {
             let prefix = &websocket.handler_prefix;
             external.exact("websocket", prefix, front.around(router))?;
         }
+        self.sockjs(&making, &websocket, &mut external)?;
         self.emulated(&making, &mut external)?;
         let separate = config.http_server.internal() != config.http_server.external();
         let internal_paths = if separate {

@@ -14,7 +14,7 @@ use crate::{
         self, ClientConfig,
         emulated::{self, EmulationConfig},
         grpc::{Consume, UniConfig, uni_routes},
-        uni, websocket,
+        sockjs, uni, websocket,
     },
 };
 
@@ -139,6 +139,36 @@ impl Built {
         });
         let layer = self.http_credentials(making.own);
         self.limits.guard(endpoint.into_router().layer(layer))
+    }
+
+    /// SockJS; a session that is there is neither counted nor asked for credentials again.
+    pub(super) fn sockjs(
+        &self,
+        making: &Making<'_>,
+        websocket: &websocket::Config,
+        paths: &mut Paths,
+    ) -> Result<(), Error> {
+        let config: sockjs::Config = making.config.section("centripetal.sockjs")?;
+        if !config.enabled {
+            return Ok(());
+        }
+        let endpoint = sockjs::Endpoint::new(sockjs::Parts {
+            serve: self.node.clone(),
+            config: &config,
+            websocket,
+            client: making.client,
+            origins: self.origins.clone(),
+            peers: self.peers.clone(),
+            tasks: self.tasks.clone(),
+            closes: making.metrics.clone(),
+            metrics: sockjs::Metrics::new(&self.registry)?,
+        });
+        let router = endpoint.into_router(|opening| {
+            let layer = self.http_credentials(making.own);
+            self.limits.guard(opening.layer(layer))
+        });
+        let router = making.front.around(router);
+        Ok(paths.whole("sockjs", &config.handler_prefix, router)?)
     }
 
     /// An endpoint with limits, credentials and what the program puts around clients in front.

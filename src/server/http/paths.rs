@@ -92,6 +92,25 @@ impl Paths {
         self.insert_tree(owner, &format!("{prefix}/"), router)
     }
 
+    /// Gives a prefix, with and without its slash, and all paths below it to a handler.
+    ///
+    /// # Errors
+    /// When the prefix is taken.
+    pub fn whole(
+        &mut self,
+        owner: &'static str,
+        prefix: &str,
+        router: Router,
+    ) -> Result<(), DuplicatePath> {
+        self.tree(owner, prefix, router.clone())?;
+        let prefix = prefix.trim_end_matches('/');
+        if !prefix.is_empty() {
+            self.exact
+                .insert(prefix.to_owned(), Entry::new(owner, prefix, router));
+        }
+        Ok(())
+    }
+
     /// True when nothing is on this listener, so that it need not be opened.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -259,6 +278,18 @@ mod tests {
         assert_eq!(found(&paths, "/debug/pprof"), "-> /debug/pprof/");
         let error = paths.exact("health", "/", Router::new()).unwrap_err();
         assert_eq!(error.to_string(), "path / is used by admin and health");
+    }
+
+    #[test]
+    fn a_whole_prefix_needs_no_redirect() {
+        let mut paths = table();
+        paths.whole("sockjs", "/c/sockjs/", Router::new()).unwrap();
+        assert_eq!(found(&paths, "/c/sockjs"), "/c/sockjs");
+        assert_eq!(found(&paths, "/c/sockjs/"), "/c/sockjs/");
+        assert_eq!(found(&paths, "/c/sockjs/a/b/xhr"), "/c/sockjs/");
+        assert_eq!(found(&paths, "/c/sockjsx"), "");
+        assert!(paths.whole("x", "/c/sockjs", Router::new()).is_err());
+        assert!(paths.whole("x", "/health", Router::new()).is_err());
     }
 
     #[test]

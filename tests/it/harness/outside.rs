@@ -104,6 +104,11 @@ impl Bystander {
     pub(crate) async fn served(&mut self, server: &Server) {
         let data = json!("still there");
         server.publish(Self::CHANNEL, &data).await;
+        self.heard(&data).await;
+    }
+
+    /// Gets what was published in its channel.
+    pub(crate) async fn heard(&mut self, data: &Value) {
         let push = self.0.push().await;
         assert_eq!(
             push,

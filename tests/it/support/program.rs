@@ -160,6 +160,12 @@ pub(crate) fn needed(variable: &str) -> Option<OsString> {
 }
 
 impl Program {
+    /// The same program with these arguments before all others.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(Into::into));
+        self
+    }
+
     /// The same program, talking to a front with TLS on this port and trusting this authority.
     pub(crate) fn through(mut self, port: u16, authority: &Path) -> Self {
         let authority: OsString = authority.into();

@@ -96,6 +96,26 @@ class Gate {
   }
 }
 
+// ---- SockJS ---------------------------------------------------------------------------------
+
+/** The transport of SockJS that a format such as `sockjs-xhr-polling` names; null for other formats. */
+function sockjsTransport(format) {
+  return format.startsWith('sockjs-') ? format.slice('sockjs-'.length) : null;
+}
+
+/** Where SockJS is, for whoever has the address of the WebSocket. */
+function sockjsUrl(webSocketUrl) {
+  const url = new URL(webSocketUrl);
+  url.protocol = url.protocol === 'wss:' ? 'https:' : 'http:';
+  url.pathname = '/connection/sockjs';
+  return url.toString();
+}
+
+/** Outside browsers `sockjs-client` does not notice that a streamed answer was cut; a person would wait for the next ping. */
+function noticesCuts(transport) {
+  return !['xhr-streaming', 'eventsource'].includes(transport);
+}
+
 // ---- events ---------------------------------------------------------------------------------
 
 /** Everything an emitter tells, in order; waits for what has not come yet. */
@@ -216,5 +236,6 @@ function unique(namespace) {
 }
 
 module.exports = {
-  Events, Gate, TOTAL_MS, api, check, leftOut, load, main, mixed, setting, shortToken, token, unique, until,
+  Events, Gate, TOTAL_MS, api, check, leftOut, load, main, mixed, noticesCuts, setting, shortToken, sockjsTransport, sockjsUrl,
+  token, unique, until,
 };

@@ -1,17 +1,20 @@
 // The last JavaScript SDK of the generation before (`centrifuge` 2.8.5, V1) against a running server.
 //
 //   node v1.cjs <json|protobuf>                                 all checks
+//   node v1.cjs sockjs-<transport>                              the same over one transport of SockJS
 //   node v1.cjs <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 'use strict';
 
 const assert = require('node:assert/strict');
 const {
-  Events, Gate, api, check, leftOut, load, main, mixed, setting, shortToken, token, unique, until,
+  Events, Gate, api, check, leftOut, load, main, mixed, noticesCuts, setting, shortToken, sockjsTransport, sockjsUrl,
+  token, unique, until,
 } = require('./support.cjs');
 
 const [, , format, mode, ...rest] = process.argv;
-if (!['json', 'protobuf'].includes(format)) {
-  console.error('usage: v1.cjs <json|protobuf> [mixed <name> <channel> <total>]');
+const overSockjs = sockjsTransport(format ?? '');
+if (!overSockjs && !['json', 'protobuf'].includes(format)) {
+  console.error('usage: v1.cjs <json|protobuf|sockjs-TRANSPORT> [mixed <name> <channel> <total>]');
   process.exit(2);
 }
 const binary = format === 'protobuf';
@@ -27,8 +30,12 @@ const CLIENT_EVENTS = ['connect', 'disconnect', 'error', 'subscribe', 'unsubscri
 const SUBSCRIPTION_EVENTS = ['subscribe', 'unsubscribe', 'publish', 'join', 'leave', 'error'];
 
 function create(token_, options = {}, url = setting('SDK_WS_URL')) {
-  const client = new Centrifuge(binary ? `${url}?format=protobuf` : url, {
-    websocket: WebSocket, minRetry: 20, maxRetry: 100, ...options,
+  const transport = overSockjs
+    ? { sockjs: load('sockjs-client'), sockjsTransports: [overSockjs] }
+    : { websocket: WebSocket };
+  const address = overSockjs ? sockjsUrl(url) : url;
+  const client = new Centrifuge(binary ? `${address}?format=protobuf` : address, {
+    ...transport, minRetry: 20, maxRetry: 100, ...options,
   });
   if (token_) client.setToken(token_);
   return { client, events: new Events(client, CLIENT_EVENTS) };
@@ -67,6 +74,7 @@ async function connections() {
   await check('connect with a token', async () => {
     const { client, connected } = await connect(as('alice'));
     assert.match(connected.client, /^[0-9a-f-]{36}$/);
+    if (overSockjs) assert.equal(connected.transport, format);
     client.disconnect();
   });
   await check('connect without a token is refused', () => refused('', 'bad request'));
@@ -193,6 +201,10 @@ async function history() {
 }
 
 async function recovery() {
+  if (!noticesCuts(overSockjs)) {
+    leftOut('recovery after a cut', 'outside browsers this client of SockJS does not notice one');
+    return;
+  }
   await check('ten messages are recovered after a cut', async () => {
     const gate = new Gate();
     const channel = unique('open');

@@ -1,7 +1,7 @@
 // The official JavaScript SDK (`centrifuge`, 5.x) against a running server.
 //
 //   node v2.mjs <json|protobuf>                                 all checks
-//   node v2.mjs <json|protobuf>:<http_stream|sse>               the same with this transport alone
+//   node v2.mjs <json|protobuf>:<transport>                     the same with http_stream, sse or sockjs-… alone
 //   node v2.mjs <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 //   node v2.mjs <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
 //   node v2.mjs <json|protobuf> rpc                             calls that a backend answers
@@ -9,7 +9,8 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 
 const {
-  Events, Gate, TOTAL_MS, api, check, load, main, mixed, setting, shortToken, token, unique, until,
+  Events, Gate, TOTAL_MS, api, check, leftOut, load, main, mixed, noticesCuts, setting, shortToken, sockjsTransport,
+  sockjsUrl, token, unique, until,
 } = createRequire(import.meta.url)('./support.cjs');
 
 const [, , form, mode, ...rest] = process.argv;
@@ -63,6 +64,11 @@ class EventSource {
 /** Where the SDK connects, and how. */
 function target(url) {
   if (transport === 'websocket') return [url, { websocket: WebSocket }];
+  const inSockjs = sockjsTransport(transport);
+  if (inSockjs) {
+    const options = { sockjs: load('sockjs-client'), sockjsOptions: { transports: [inSockjs] } };
+    return [[{ transport: 'sockjs', endpoint: sockjsUrl(url) }], options];
+  }
   const address = (path) => {
     const made = new URL(url.replace(/^ws/, 'http'));
     made.pathname = path;
@@ -253,6 +259,10 @@ async function history() {
 }
 
 async function recovery() {
+  if (!noticesCuts(sockjsTransport(transport))) {
+    leftOut('recovery after a cut', 'outside browsers this client of SockJS does not notice one');
+    return;
+  }
   await check('ten messages are recovered after a cut', async () => {
     const gate = new Gate();
     const channel = unique('open');

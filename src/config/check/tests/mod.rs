@@ -63,10 +63,6 @@ fn what_does_not_exist_yet_is_named() {
             "force_recovery_mode: cache",
         ),
         (
-            json!({"centripetal": {"sockjs": {"enabled": true}}}),
-            "centripetal.sockjs.enabled",
-        ),
-        (
             json!({"opentelemetry": {"google_cloud_adc_auth": true}}),
             "opentelemetry.google_cloud_adc_auth",
         ),

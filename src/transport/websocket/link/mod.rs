@@ -342,7 +342,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
                     Box::pin(self.close_handshake(code, frame)).await;
                 }
             }
-            State::Open | State::Broken => return,
+            State::Open => {}
+            State::Broken => return,
         }
         // With a FIN of its own the last frame arrives even if unread bytes make the kernel reset the connection.
         let shutdown = timeout(self.settings.write_timeout, self.io.shutdown());
