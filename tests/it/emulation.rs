@@ -185,6 +185,7 @@ async fn a_client_that_never_reads_is_closed_and_forgotten() {
 }
 
 #[tokio::test]
+#[ignore = "ten thousand connections; `cargo test --test it -- --ignored` runs it"]
 async fn ten_thousand_streams_opened_and_dropped_leave_nothing() {
     let server = server(settings()).await;
     let mut bystander = Bystander::of(&server).await;
