@@ -178,13 +178,15 @@ async fn a_client_that_never_reads_is_closed_and_forgotten() {
     }
     eventually("both are gone", || async {
         let params = json!({"channel": "news"});
-        server.api("presence_stats", &params).await["num_clients"] == json!(null)
+        let stats = server.api("presence_stats", &params).await;
+        stats["num_clients"].as_u64().unwrap_or_default() == 0
     })
     .await;
     bystander.served(&server).await;
 }
 
 #[tokio::test]
+#[ignore = "ten thousand connections; `cargo test --test it -- --ignored` runs it"]
 async fn ten_thousand_streams_opened_and_dropped_leave_nothing() {
     let server = server(settings()).await;
     let mut bystander = Bystander::of(&server).await;
@@ -285,14 +287,13 @@ async fn javascript_sse_behind_round_robin() {
     sdk_behind_round_robin("json:sse").await;
 }
 
-/// One client after another, so that a slow start does not count as silence.
 #[tokio::test]
 async fn pings_and_pongs_travel_the_same_ways() {
     let mut settings = settings();
-    settings["client"]["ping_interval"] = json!("2s");
-    settings["client"]["pong_timeout"] = json!("1s");
+    settings["client"]["ping_interval"] = json!("5s");
+    settings["client"]["pong_timeout"] = json!("4s");
     let server = Server::start(settings).await;
-    for on in EMULATED {
+    let lives = EMULATED.map(async |on| {
         let mut client: Client = on.user(&server, "alice").await;
         for _ in 0..2 {
             assert_eq!(client.next().await, json!({}));
@@ -300,5 +301,6 @@ async fn pings_and_pongs_travel_the_same_ways() {
         }
         assert_eq!(client.next().await, json!({}));
         client.closed(3012, "no pong").await;
-    }
+    });
+    join_all(lives).await;
 }

@@ -41,7 +41,7 @@ fn the_first_push_tells_of_the_connection() {
     wire.open(ConnectRequest::default());
     assert!(wire.calls.is_empty());
     wire.pass(Duration::from_secs(60));
-    assert_eq!((wire.closed.clone(), wire.replies.len()), (None, 4));
+    assert_eq!((wire.closed.clone(), wire.replies.len()), (None, 3));
 }
 
 #[test]

@@ -134,14 +134,3 @@ async fn the_end_of_a_session_is_the_end_of_the_body() {
     );
     assert_eq!(echo.ended(1).await[0].code, 3001);
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_never_reads_is_given_up() {
-    let echo = Echo::default();
-    let router = http_stream(parts(&echo));
-    let response = ask(router, Ask::post("/"), "flood 3 5000").await;
-    // The second batch waits for the first to be read.
-    assert_eq!(echo.peers.lock().len(), 1);
-    drop(response);
-    assert_eq!(echo.ended(1).await.len(), 1);
-}

@@ -59,7 +59,11 @@ async fn foreign_pages_are_served_but_cannot_read() {
     let foreign = ("origin", "http://evil.example.org");
     let json = ("content-type", "application/json");
     let (status, headers) = ask(Method::POST, &[foreign, json]).await;
-    assert_eq!((status, headers.len()), (200, 1), "{headers:?}");
+    assert_eq!(status, 200);
+    let cors = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("access-control"));
+    assert_eq!(cors.count(), 0, "{headers:?}");
 }
 
 #[tokio::test]

@@ -46,16 +46,19 @@ macro_rules! on_every_transport {
     (@requests $behaviour:ident = $reason:literal) => {};
     (@requests $behaviour:ident) => {
         #[tokio::test]
+        #[ignore = "doubles the suite; `cargo test --test it -- --ignored` runs these"]
         async fn http_stream_json() {
             Box::pin(super::$behaviour(Transport::HttpStream)).await;
         }
 
         #[tokio::test]
+        #[ignore = "doubles the suite; `cargo test --test it -- --ignored` runs these"]
         async fn http_stream_protobuf() {
             Box::pin(super::$behaviour(Transport::HttpStreamProtobuf)).await;
         }
 
         #[tokio::test]
+        #[ignore = "doubles the suite; `cargo test --test it -- --ignored` runs these"]
         async fn sse() {
             Box::pin(super::$behaviour(Transport::Sse)).await;
         }
