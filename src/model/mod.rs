@@ -7,6 +7,7 @@ mod client;
 mod code;
 mod command;
 mod control;
+mod filter;
 mod publication;
 mod secret;
 mod time;
@@ -18,6 +19,7 @@ pub use client::{
 pub use code::{ClientError, Disconnect, Refused, Rejection, Unsubscribe};
 pub use command::{Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};
 pub use control::{Control, LabelFilter, NodeInfo, Notification, SurveyRequest, SurveyResponse};
+pub use filter::{Filter, FilterNode, InvalidFilter};
 pub use publication::{
     Broadcast, ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
 };

@@ -148,6 +148,21 @@ impl Sink for Writer {
         self.is_first = false;
     }
 
+    fn strings(&mut self, field: Field, items: &[String]) {
+        if items.is_empty() && !field.always {
+            return;
+        }
+        self.key(field);
+        self.out.push(b'[');
+        self.is_first = true;
+        for item in items {
+            self.comma();
+            string(&mut self.out, item);
+        }
+        self.out.push(b']');
+        self.is_first = false;
+    }
+
     fn map<K: Borrow<str>, V>(
         &mut self,
         field: Field,

@@ -78,6 +78,18 @@ impl Sink for Writer {
         self.payload(field, value.as_bytes());
     }
 
+    fn strings(&mut self, field: Field, items: &[String]) {
+        for item in items {
+            // An empty one is an element like any other.
+            self.key(field, LENGTH);
+            self.varint(item.len() as u64);
+            match &mut self.out {
+                None => self.length += item.len(),
+                Some(out) => out.extend_from_slice(item.as_bytes()),
+            }
+        }
+    }
+
     fn payload(&mut self, field: Field, value: &[u8]) {
         if value.is_empty() {
             return;

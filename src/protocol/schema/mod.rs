@@ -92,6 +92,8 @@ pub(super) trait Sink: Sized {
     fn embedded(&mut self, field: Field, body: impl Fn(&mut Self));
     /// Several messages.
     fn list<T>(&mut self, field: Field, items: &[T], body: impl Fn(&mut Self, &T));
+    /// Several texts.
+    fn strings(&mut self, field: Field, items: &[String]);
     /// Messages by name.
     fn map<K: Borrow<str>, V>(
         &mut self,

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{ENCODINGS, LIMIT, VERSIONS, commands, form, hex, unframe, websocket};
 use crate::{
     model::{
-        ClientError, ClientInfo, Disconnect, Encoding, Publication, StreamPosition, Unsubscribe,
+        ClientError, ClientInfo, Disconnect, Encoding, FilterNode, Publication, StreamPosition, Unsubscribe,
         Version,
     },
     protocol::{
@@ -37,6 +37,21 @@ fn since(channel: &str, offset: u64) -> SubscribeRequest {
         epoch: "xyzw".into(),
         offset,
         ..Default::default()
+    }
+}
+
+/// The filter of example 22.
+fn tickers() -> FilterNode {
+    let tag = |key: &str, cmp: &str, val: &str| FilterNode {
+        key: key.into(),
+        cmp: cmp.into(),
+        val: val.into(),
+        ..FilterNode::default()
+    };
+    FilterNode {
+        op: "and".into(),
+        nodes: vec![tag("ticker", "eq", "AAPL"), tag("price", "gt", "100")],
+        ..FilterNode::default()
     }
 }
 
@@ -172,7 +187,7 @@ fn example_commands() -> Vec<Example<Command>> {
             r##"{"method":2,"params":{"channel":"news"},"id":10}"##,
             "08 0a 10 02 1a 06 0a 04 6e 65 77 73", "0c"),
         // V2 subscribe with tags filter
-        row(22, Version::V2, subscribe(SubscribeRequest { channel: "t".into(), has_tags_filter: true, ..Default::default() }), 2,
+        row(22, Version::V2, subscribe(SubscribeRequest { channel: "t".into(), tags_filter: Some(Box::new(tickers())), ..Default::default() }), 2,
             r##"{"subscribe":{"channel":"t","tf":{"op":"and","nodes":[{"key":"ticker","cmp":"eq","val":"AAPL"},{"key":"price","cmp":"gt","val":"100"}]}},"id":2}"##,
             "08 02 2a 30 0a 01 74 6a 2b 0a 03 61 6e 64 32 12 12 06 74 69 63 6b 65 72 1a 02 65 71 22 04 41 41 50 4c 32 10 12 05 70 72 69 63 65 1a 02 67 74 22 03 31 30 30", "34"),
         // V2 publish

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 
 use crate::{
     model::{
-        Channel, ClientError, ClientId, ClientInfo, Disconnect, Encoding, Publication,
+        Channel, ClientError, ClientId, ClientInfo, Disconnect, Encoding, FilterNode, Publication,
         StreamPosition, Unsubscribe, Version,
     },
     protocol::{
@@ -67,10 +67,31 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), 0..300u64, 0..(1u64 << 53)]
 }
 
+fn tags_filter(depth: u32) -> impl Strategy<Value = FilterNode> {
+    let leaf = (text(), text(), text(), text(), vec(text(), 0..3)).prop_map(
+        |(op, key, cmp, val, vals)| FilterNode {
+            op,
+            key,
+            cmp,
+            val,
+            vals,
+            nodes: Vec::new(),
+        },
+    );
+    leaf.prop_recursive(depth, 16, 3, |inner| {
+        (text(), vec(inner, 1..3)).prop_map(|(op, nodes)| FilterNode {
+            op,
+            nodes,
+            ..FilterNode::default()
+        })
+    })
+}
+
 fn subscribe(encoding: Encoding) -> impl Strategy<Value = SubscribeRequest> {
     (
         (channel(), text(), text(), text(), payload(encoding)),
-        any::<[bool; 5]>(),
+        any::<[bool; 4]>(),
+        option::of(tags_filter(3).prop_map(Box::new)),
         (
             any::<u32>(),
             any::<u32>(),
@@ -79,13 +100,12 @@ fn subscribe(encoding: Encoding) -> impl Strategy<Value = SubscribeRequest> {
             any::<i32>(),
         ),
     )
-        .prop_map(|((channel, token, epoch, delta, data), flags, numbers)| {
+        .prop_map(|((channel, token, epoch, delta, data), flags, tags_filter, numbers)| {
             let [
                 recover,
                 positioned,
                 recoverable,
                 join_leave,
-                has_tags_filter,
             ] = flags;
             let (seq, r#gen, offset, flag, kind) = numbers;
             SubscribeRequest {
@@ -101,7 +121,7 @@ fn subscribe(encoding: Encoding) -> impl Strategy<Value = SubscribeRequest> {
                 recoverable,
                 join_leave,
                 delta,
-                has_tags_filter,
+                tags_filter,
                 flag,
                 kind,
             }
@@ -217,7 +237,7 @@ fn v1_subscribe(request: SubscribeRequest) -> SubscribeRequest {
         recoverable: false,
         join_leave: false,
         delta: String::new(),
-        has_tags_filter: false,
+        tags_filter: None,
         flag: 0,
         kind: 0,
         ..request
