@@ -19,7 +19,8 @@ pub use code::{ClientError, Disconnect, Refused, Rejection, Unsubscribe};
 pub use command::{Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};
 pub use control::{Control, LabelFilter, NodeInfo, Notification, SurveyRequest, SurveyResponse};
 pub use publication::{
-    Broadcast, ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
+    Broadcast, ChannelEvent, Complete, Delivery, Epoch, Frame, Publication, StreamPosition,
+    SubscriptionKey, Tags,
 };
 pub use secret::Secret;
 pub use time::Now;
