@@ -31,7 +31,7 @@ impl Mail {
     /// Bytes it counts for: its frame, and a flat amount for everything that is not one.
     pub(crate) fn cost(&self) -> usize {
         match self {
-            Self::Delivery(delivery) => delivery.frame.as_ref().map_or(0, bytes::Bytes::len),
+            Self::Delivery(delivery) => delivery.frame.size(),
             Self::Subscribe(_) | Self::Unsubscribe(..) | Self::Refresh(_) => 128,
         }
     }

@@ -5,6 +5,7 @@
 
 mod fanout;
 mod mailbox;
+mod numbers;
 mod registry;
 
 use std::{
@@ -20,10 +21,11 @@ use parking_lot::RwLock;
 
 use crate::{
     model::{Channel, SubscriptionKey},
-    protocol::frame::WireForm,
+    protocol::frame::{Style, WireForm},
 };
 
 pub(crate) use mailbox::{Mail, Mailbox};
+use numbers::Numbers;
 pub(crate) use registry::Registry;
 
 const SHARDS: usize = 64;
@@ -37,11 +39,19 @@ pub(crate) struct Subscriber {
     pub(crate) key: SubscriptionKey,
     /// How its frames look.
     pub(crate) form: WireForm,
+    /// What it negotiated beside that.
+    pub(crate) style: Style,
     /// Whether it wants joins and leaves.
     pub(crate) join_leave: bool,
 }
 
-type Subscribers = IndexMap<(u64, SubscriptionKey), Subscriber, RandomState>;
+/// The subscribers of one channel.
+#[derive(Debug, Default)]
+struct Subscribers {
+    by_place: IndexMap<(u64, SubscriptionKey), Subscriber, RandomState>,
+    /// Stands for the channel's name in compact pushes; 0 until somebody wants one.
+    number: u32,
+}
 
 /// Subscribers by channel.
 #[derive(Debug)]
@@ -49,6 +59,7 @@ pub(crate) struct Hub {
     shards: Box<[RwLock<std::collections::HashMap<Channel, Subscribers>>]>,
     hasher: RandomState,
     subscriptions: AtomicU64,
+    numbers: Numbers,
 }
 
 impl Hub {
@@ -57,6 +68,7 @@ impl Hub {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: RandomState::new(),
             subscriptions: AtomicU64::new(0),
+            numbers: Numbers::default(),
         }
     }
 
@@ -69,9 +81,12 @@ impl Hub {
     pub(crate) fn join(&self, channel: &Channel, subscriber: Subscriber) -> bool {
         let mut shard = self.shard(channel).write();
         let subscribers = shard.entry(channel.clone()).or_default();
-        let first = subscribers.is_empty();
+        let first = subscribers.by_place.is_empty();
+        if subscriber.style.compact && subscribers.number == 0 {
+            subscribers.number = self.numbers.take();
+        }
         let place = (subscriber.mailbox.serial(), subscriber.key);
-        if subscribers.insert(place, subscriber).is_none() {
+        if subscribers.by_place.insert(place, subscriber).is_none() {
             self.subscriptions.fetch_add(1, Ordering::Relaxed);
         }
         first
@@ -84,12 +99,15 @@ impl Hub {
         let Some(subscribers) = shard.get_mut(channel) else {
             return false;
         };
+        let number = subscribers.number;
+        let subscribers = &mut subscribers.by_place;
         if subscribers.swap_remove(&(mailbox.serial(), key)).is_none() {
             return false;
         }
         self.subscriptions.fetch_sub(1, Ordering::Relaxed);
         if subscribers.is_empty() {
             shard.remove(channel);
+            self.numbers.give(number);
             return true;
         }
         // A burst of subscribers must not keep its memory when it is gone.
@@ -102,6 +120,14 @@ impl Hub {
     /// True when the channel has a subscriber on this node.
     pub(crate) fn has(&self, channel: &Channel) -> bool {
         self.shard(channel).read().contains_key(channel)
+    }
+
+    /// The number that stands for a channel's name; 0 when nobody has asked for one.
+    pub(crate) fn number(&self, channel: &Channel) -> u32 {
+        let shard = self.shard(channel).read();
+        shard
+            .get(channel)
+            .map_or(0, |subscribers| subscribers.number)
     }
 
     /// Number of channels with a subscriber.
@@ -118,7 +144,7 @@ impl Hub {
     pub(crate) fn each_channel(&self, mut visit: impl FnMut(&Channel, usize)) {
         for shard in &*self.shards {
             for (channel, subscribers) in &*shard.read() {
-                visit(channel, subscribers.len());
+                visit(channel, subscribers.by_place.len());
             }
         }
     }

@@ -74,6 +74,8 @@ pub struct ChannelOptions {
     pub history_meta_ttl: Duration,
     /// What a publication must look like.
     pub data_format: DataFormat,
+    /// Publications of the server API are made for deltas, asked for or not.
+    pub delta_publish: bool,
     /// Kind of subscription the channel serves.
     pub subscription_type: SubscriptionType,
     /// What the namespace gives to a server-side subscription: presence, join/leave, forced positioning and recovery.

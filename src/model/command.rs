@@ -25,6 +25,10 @@ pub struct SubscribeOptions {
     pub recovery_mode: RecoveryMode,
     /// Cache recovery also when the client did not ask for it.
     pub auto_cache_recover: bool,
+    /// Deltas may be negotiated.
+    pub delta: bool,
+    /// A number in place of the channel's name may be negotiated.
+    pub compaction: bool,
     /// Expiration in Unix seconds; `None` never expires.
     pub expire_at: Option<i64>,
     /// The server refreshes this subscription itself, the client is not told of an expiration.

@@ -21,7 +21,8 @@ pub use command::{Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, 
 pub use control::{Control, LabelFilter, NodeInfo, Notification, SurveyRequest, SurveyResponse};
 pub use filter::{Filter, FilterNode, InvalidFilter};
 pub use publication::{
-    Broadcast, ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
+    Broadcast, ChannelEvent, Complete, Delivery, Epoch, Frame, Publication, StreamPosition,
+    SubscriptionKey, Tags,
 };
 pub use secret::Secret;
 pub use time::Now;

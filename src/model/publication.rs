@@ -1,10 +1,14 @@
 //! What travels through a channel, and how it is handed to one subscriber.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 
-use super::{Channel, ClientInfo};
+use super::{Channel, ClientId, ClientInfo};
 
 /// Identity of one life of a stream; opaque. A stream that was lost or created anew has another one.
 ///
@@ -79,6 +83,12 @@ pub struct Publication {
     pub version: u64,
     /// When the publishing node took it, Unix milliseconds; used to measure lag, never sent to clients.
     pub time: i64,
+    /// Payload of the publication right before it in the stream, when it was published for deltas; never kept.
+    pub previous: Option<Bytes>,
+    /// `data` is a delta against the payload before; only on the way to or in a client.
+    pub delta: bool,
+    /// The connection that does not get it, usually the publisher; never sent to clients.
+    pub except: Option<ClientId>,
 }
 
 /// Something that happens in a channel, on its way from the engine to the subscribers.
@@ -120,6 +130,47 @@ pub struct Delivery {
     pub key: SubscriptionKey,
     /// What happened where.
     pub broadcast: Arc<Broadcast>,
-    /// Finished bytes in the subscriber's wire form; `None` when the payload cannot be written in it.
-    pub frame: Option<Bytes>,
+    /// What is written.
+    pub frame: Frame,
+}
+
+/// What one class of subscribers is sent; shared by all of them.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// Finished bytes.
+    Finished(Bytes),
+    /// Finished bytes of a delta, for who has the payload before; the others are sent the complete publication.
+    Delta(Bytes, Arc<Complete>),
+    /// Nothing: it only moves the position.
+    Withheld,
+    /// The payload cannot be written in the encoding of the connection.
+    Inappropriate,
+}
+
+impl Frame {
+    /// Bytes it counts for.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Finished(bytes) | Self::Delta(bytes, _) => bytes.len(),
+            Self::Withheld | Self::Inappropriate => 0,
+        }
+    }
+}
+
+impl From<Option<Bytes>> for Frame {
+    fn from(finished: Option<Bytes>) -> Self {
+        finished.map_or(Self::Inappropriate, Self::Finished)
+    }
+}
+
+/// The complete publication behind a delta: finished by the first subscriber of the class who needs it, shared by the others.
+#[derive(Debug, Default)]
+pub struct Complete(OnceLock<Option<Bytes>>);
+
+impl Complete {
+    /// The finished bytes; `make` is asked once.
+    pub fn get_or_make(&self, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
+        self.0.get_or_init(make).clone()
+    }
 }

@@ -142,6 +142,8 @@ impl Policy {
             idempotency_key: result.idempotency_key,
             version: result.version,
             version_epoch: result.version_epoch,
+            delta: result.delta,
+            exclude_publisher: false,
         })))
     }
 

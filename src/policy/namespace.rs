@@ -157,6 +157,7 @@ impl Namespace {
                     .ok_or_else(|| invalid("publication_data_format"))?,
                 subscription_type: subscription_type(&options.subscription_type)
                     .ok_or_else(|| invalid("subscription_type"))?,
+                delta_publish: options.delta_publish,
                 subscribe: SubscribeOptions {
                     presence: options.presence,
                     join_leave: options.join_leave,
@@ -165,6 +166,8 @@ impl Namespace {
                     recoverable: options.force_recovery,
                     recovery_mode,
                     auto_cache_recover: options.auto_cache_recover,
+                    delta: !options.allowed_delta_types.is_empty(),
+                    compaction: options.allow_channel_compaction,
                     server_side_refresh: options.sub_refresh_proxy_enabled,
                     ..SubscribeOptions::default()
                 },

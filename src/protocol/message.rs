@@ -249,6 +249,10 @@ pub struct SubscribeResult {
     pub data: Bytes,
     /// A recovery was attempted (V2).
     pub was_recovering: bool,
+    /// Deltas are granted (V2).
+    pub delta: bool,
+    /// Number that stands for the channel in pushes (V2); 0 for none.
+    pub number: u32,
 }
 
 /// Presence of a channel.

@@ -6,10 +6,11 @@
 //! checked once, never parsed into trees, never copied on the way in. Knows no sockets, clocks or channels' rules.
 //!
 //! Inside: `message` holds the values, `schema` describes each message once as fields, `json` and `protobuf` turn fields into bytes,
-//! `v1` holds what only the older generation knows, `decode` and `client` split frames.
+//! `v1` holds what only the older generation knows, `delta` makes and applies deltas, `decode` and `client` split frames.
 
 mod client;
 mod decode;
+pub mod delta;
 pub mod frame;
 pub mod json;
 pub mod message;

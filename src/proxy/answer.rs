@@ -186,6 +186,8 @@ pub(crate) struct PublishResult {
     pub(crate) tags: BTreeMap<String, String>,
     /// Idempotency key; empty for none.
     pub(crate) idempotency_key: String,
+    /// Send deltas to those who negotiated them.
+    pub(crate) delta: bool,
     /// Version; 0 for none.
     pub(crate) version: u64,
     /// Epoch the version counts in.

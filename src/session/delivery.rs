@@ -1,12 +1,13 @@
 //! Live delivery: the position rule of client-protocol.md 5.5, in the only place that knows a position.
 
 use super::{
-    Effect, Effects, Session,
+    Effect, Effects, Session, Whole,
     recovery::{Gap, Step, follows},
     subscription::State as Sub,
 };
 use crate::model::{
-    ChannelEvent, Delivery, Disconnect, Epoch, Now, Publication, StreamPosition, SubscriptionKey,
+    ChannelEvent, Delivery, Disconnect, Epoch, Frame, Now, Publication, StreamPosition,
+    SubscriptionKey,
 };
 
 impl Session {
@@ -20,7 +21,7 @@ impl Session {
         };
         match &mut subscription.state {
             Sub::Joining(joining) => {
-                joining.held_bytes += delivery.frame.as_ref().map_or(0, bytes::Bytes::len);
+                joining.held_bytes += delivery.frame.size();
                 joining.held.push(delivery);
                 if joining.held_bytes > self.config.queue_max_size {
                     self.close(Disconnect::SLOW, out);
@@ -43,11 +44,39 @@ impl Session {
         };
         match verdict {
             Ok(Step::Known) => {}
-            Ok(Step::Next) => match delivery.frame {
-                Some(frame) => out.push(Effect::Frame(frame)),
-                None => self.close(Disconnect::INAPPROPRIATE_PROTOCOL, out),
-            },
+            Ok(Step::Next) => self.write(delivery, out),
             Err(Gap) => self.insufficient_state(delivery.key, out),
+        }
+    }
+
+    /// Writes what the client can read: a delta needs the payload before it.
+    fn write(&mut self, delivery: Delivery, out: &mut Effects) {
+        let Some(subscription) = self.table.get_mut(delivery.key) else {
+            return;
+        };
+        let look = subscription.style.look(subscription.number);
+        let Sub::Live(live) = &mut subscription.state else {
+            return;
+        };
+        let mut frame = delivery.frame;
+        let had_base = live.has_base;
+        if let ChannelEvent::Publication(publication, _) = &delivery.broadcast.event {
+            if publication.except.as_ref() == Some(&self.birth.client) {
+                frame = Frame::Withheld;
+            }
+            // What stands outside the stream replaces the payload that the next one builds upon.
+            live.has_base = publication.offset > 0 && !matches!(frame, Frame::Withheld);
+        }
+        match frame {
+            Frame::Finished(bytes) => out.push(Effect::Frame(bytes)),
+            Frame::Delta(bytes, _) if had_base => out.push(Effect::Frame(bytes)),
+            Frame::Delta(_, complete) => out.push(Effect::Complete(Whole {
+                broadcast: delivery.broadcast,
+                complete,
+                look,
+            })),
+            Frame::Withheld => {}
+            Frame::Inappropriate => self.close(Disconnect::INAPPROPRIATE_PROTOCOL, out),
         }
     }
 

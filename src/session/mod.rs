@@ -17,6 +17,7 @@ mod leave;
 mod recovery;
 mod refresh;
 mod server_side;
+mod settle;
 mod subscribe;
 mod subscription;
 mod timers;
@@ -37,7 +38,7 @@ use crate::{
 
 pub(crate) use effects::{
     Call, CallId, Effect, Effects, Identified, Join, Joined, Leave, Outcome, Refreshed,
-    SubRefreshed,
+    SubRefreshed, Whole,
 };
 pub(crate) use timers::Config;
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::effects::Joined;
-use crate::model::{ChannelEvent, Delivery, Epoch, Publication, StreamPosition};
+use crate::model::{ChannelEvent, Delivery, Epoch, Publication, RecoveryMode, StreamPosition};
 
 /// A publication is missing between two others; the client's state cannot be trusted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,15 +26,21 @@ pub(crate) struct Settled {
 /// Decides on a recovery from `asked` (`None`: start at the top) and merges held publications.
 pub(crate) fn settle(
     asked: Option<&StreamPosition>,
+    mode: RecoveryMode,
     joined: Joined,
     held: &[Delivery],
 ) -> Result<Settled, Gap> {
     let Joined {
         mut publications,
         top,
+        ..
     } = joined;
-    let recovered = asked.is_some_and(|asked| is_complete(asked, &publications, &top));
-    if !recovered {
+    let recovered = asked.is_some_and(|asked| match mode {
+        RecoveryMode::Stream => is_complete(asked, &publications, &top),
+        RecoveryMode::Cache => is_newest(asked, &publications, &top),
+    });
+    let has_newest = mode == RecoveryMode::Cache && asked.is_some_and(|asked| is_at(asked, &top));
+    if !recovered || has_newest {
         publications.clear();
     }
     let mut position = top;
@@ -73,6 +79,23 @@ fn is_complete(
         .all(|(offset, publication)| publication.offset == offset);
     let reached = publications.last().map_or(asked.offset, |last| last.offset);
     expected && reached == top.offset
+}
+
+/// The client stands where the stream ends.
+fn is_at(asked: &StreamPosition, top: &StreamPosition) -> bool {
+    top.offset > 0 && asked == top
+}
+
+/// True when `publications` holds the newest one of the stream, or the client does.
+fn is_newest(
+    asked: &StreamPosition,
+    publications: &[Arc<Publication>],
+    top: &StreamPosition,
+) -> bool {
+    match publications.last() {
+        Some(newest) => newest.offset == top.offset,
+        None => is_at(asked, top),
+    }
 }
 
 fn live_publications(held: &[Delivery]) -> Vec<(&Arc<Publication>, &Epoch)> {

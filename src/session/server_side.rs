@@ -62,14 +62,8 @@ impl Session {
         };
         let channel = subscription.channel.clone();
         subscription.side = Side::Server;
-        subscription.state = Sub::Authorizing(Box::new(Joining {
-            purpose: Purpose::Push,
-            request: Box::default(),
-            asked: None,
-            joined: None,
-            held: Vec::new(),
-            held_bytes: 0,
-        }));
+        let joining = Joining::new(Purpose::Push, Box::default());
+        subscription.state = Sub::Authorizing(Box::new(joining));
         let leave = Leave {
             channel,
             key: old,

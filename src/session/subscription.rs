@@ -11,7 +11,7 @@ use crate::{
         Channel, ClientInfo, Delivery, StreamPosition, SubscribeCommand, SubscribeOptions,
         SubscriptionKey, Unsubscribe,
     },
-    protocol::SubscribeRequest,
+    protocol::{SubscribeRequest, frame::Style},
 };
 
 /// Who asked for a subscription.
@@ -60,6 +60,23 @@ pub(super) struct Joining {
     pub(super) held: Vec<Delivery>,
     /// Bytes of it.
     pub(super) held_bytes: usize,
+    /// See [`Live::has_base`], once it is settled.
+    pub(super) has_base: bool,
+}
+
+impl Joining {
+    /// Nothing has happened yet.
+    pub(super) const fn new(purpose: Purpose, request: Box<SubscribeRequest>) -> Self {
+        Self {
+            purpose,
+            request,
+            asked: None,
+            joined: None,
+            held: Vec::new(),
+            held_bytes: 0,
+            has_base: false,
+        }
+    }
 }
 
 /// Receiving.
@@ -69,6 +86,8 @@ pub(super) struct Live {
     pub(super) position: Option<StreamPosition>,
     /// When the position was last known to be right.
     pub(super) checked: Instant,
+    /// The client has the payload at the position: a delta can build upon it.
+    pub(super) has_base: bool,
     /// A top that was ahead of the position at the last check.
     pub(super) suspect: Option<u64>,
 }
@@ -99,6 +118,10 @@ pub(super) struct Subscription {
     pub(super) state: State,
     /// Granted options; those of an authorizing subscription are empty.
     pub(super) options: Box<SubscribeOptions>,
+    /// What was negotiated about pushes.
+    pub(super) style: Style,
+    /// Stands for the channel's name in pushes; 0 for none.
+    pub(super) number: u32,
     /// This client as others in the channel see it.
     pub(super) info: Arc<ClientInfo>,
     /// Others were told of the join, so they must be told of the leave.

@@ -58,11 +58,13 @@ table! {
     B allow_positioning     bool(false) "Watch those subscribers who ask for it.";
     A force_recovery        bool(false) "Give every subscriber what it missed; needs history.";
     B allow_recovery        bool(false) "Give it to those subscribers who ask for it.";
-    B force_recovery_mode   text("")    "`stream` (the same as empty): all that was missed; `cache`: only the newest publication." [only(&["", "stream"])];
-    C auto_cache_recover    bool(false) "Send the newest publication with every subscribe; needs cache mode." [missing];
-    B allowed_delta_types   texts(&[])  "Delta formats that clients may ask for; `fossil` is the only one." [missing];
+    B force_recovery_mode   text("")    "`stream` (the same as empty): all that was missed; `cache`: only the newest publication.";
+    C auto_cache_recover    bool(false) "Send the newest publication with every subscribe; needs cache mode.";
+    B allowed_delta_types   texts(&[])  "Delta formats that clients may ask for; `fossil` is the only one.";
     C allow_tags_filter     bool(false) "Clients may choose publications by their tags." [missing];
-    B delta_publish         bool(false) "Every publication counts as one made for deltas." [missing];
+    B delta_publish         bool(false) "Every publication counts as one made for deltas.";
+    C allow_channel_compaction bool(false) "Clients may ask for a number in place of the channel's name in everything they are sent of it.";
+    C exclude_publisher     bool(false) "What a client publishes does not come back to this very connection.";
     A allow_subscribe_for_anonymous bool(false) "The next rule holds for the empty user as well.";
     A allow_subscribe_for_client    bool(false) "Clients may subscribe without a token.";
     B allow_publish_for_anonymous   bool(false) "The two rules below hold for the empty user as well.";

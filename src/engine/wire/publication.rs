@@ -25,6 +25,11 @@ pub fn encode(publication: &Publication) -> Vec<u8> {
         tags: tags.cloned().unwrap_or_default(),
         time: publication.time,
         version: publication.version,
+        exclude_client: publication
+            .except
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         ..pb::Publication::default()
     }
     .encode_to_vec()
@@ -59,6 +64,8 @@ pub fn decode(data: Bytes, beside: StreamPosition) -> Result<(Publication, Epoch
         tags: (!wire.tags.is_empty()).then(|| Arc::new(wire.tags)),
         version: wire.version,
         time: wire.time,
+        except: (!wire.exclude_client.is_empty()).then(|| ClientId::from(wire.exclude_client)),
+        ..Publication::default()
     };
     Ok((publication, epoch))
 }

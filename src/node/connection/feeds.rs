@@ -93,7 +93,7 @@ impl Connection {
         let delivery = Delivery {
             key,
             broadcast: Arc::new(Broadcast { channel, event }),
-            frame: frame::encode(self.session.form(), &reply).ok(),
+            frame: frame::encode(self.session.form(), &reply).ok().into(),
         };
         self.session.delivery(now, delivery, &mut self.effects);
     }

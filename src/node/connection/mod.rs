@@ -29,9 +29,9 @@ use super::{
 use crate::{
     hooks,
     hub::{Mail, Mailbox},
-    model::{ClientId, Disconnect, Now, Peer},
+    model::{Broadcast, ChannelEvent, ClientId, Disconnect, Now, Peer},
     protocol::{Commands, Decoder, frame},
-    session::{Birth, Call, CallId, Effect, Effects, Leave, Session},
+    session::{Birth, Call, CallId, Effect, Effects, Leave, Session, Whole},
 };
 
 /// How long a refused V2 connection lingers, so that its client reads the error (client-protocol.md 3.2).
@@ -219,6 +219,7 @@ impl Connection {
                 }
             },
             Effect::Frame(bytes) => self.outgoing.push_publication(bytes),
+            Effect::Complete(whole) => self.complete(&whole),
             Effect::Call(id, call) => self.start(id, call),
             Effect::Refused => {
                 self.linger = Some(Instant::now() + LINGER);
@@ -232,6 +233,24 @@ impl Connection {
                     undecodable: false,
                 });
             }
+        }
+    }
+
+    /// Writes a publication that is finished once for all who need it.
+    fn complete(&mut self, whole: &Whole) {
+        let Broadcast { channel, event } = &*whole.broadcast;
+        let ChannelEvent::Publication(publication, _) = event else {
+            return;
+        };
+        let form = self.session.form();
+        let made = whole
+            .complete
+            .get_or_make(|| frame::publication_as(form, whole.look, channel, publication).ok());
+        match made {
+            Some(bytes) => self.outgoing.push_publication(bytes),
+            None => self
+                .session
+                .close(Disconnect::INAPPROPRIATE_PROTOCOL, &mut self.effects),
         }
     }
 

@@ -12,8 +12,8 @@ use crate::{
     hooks,
     hub::{Mailbox, Subscriber},
     model::{
-        Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, Rejection,
-        StreamPosition, Target, UserId,
+        Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, RecoveryMode,
+        Rejection, StreamPosition, Target, UserId,
     },
     protocol::{ConnectRequest, SubscribeRequest},
     session::{Call, Identified, Join, Joined, Leave, Outcome, Refreshed, SubRefreshed},
@@ -210,6 +210,7 @@ impl Caller {
             channel,
             key,
             form,
+            style,
             options,
             info,
             since,
@@ -219,6 +220,7 @@ impl Caller {
             mailbox: Arc::clone(&self.mailbox),
             key,
             form,
+            style,
             join_leave: options.push_join_leave,
         };
         let outcome = async {
@@ -230,10 +232,18 @@ impl Caller {
                 self.shared.metrics.action("add_presence");
                 self.shared.engine.presence.add(&channel, &info).await?;
             }
-            if !(options.positioned || options.recoverable) {
-                return Ok(Joined::default());
-            }
-            self.read_missed(&channel, since, limit).await
+            let number = if style.compact {
+                self.shared.hub.number(&channel)
+            } else {
+                0
+            };
+            let found = if options.positioned || options.recoverable {
+                let cache = options.recovery_mode == RecoveryMode::Cache;
+                self.read_missed(&channel, since, (limit, cache)).await?
+            } else {
+                Joined::default()
+            };
+            Ok(Joined { number, ..found })
         };
         let failed = |error: engine::Error| {
             tracing::error!(%error, %channel, client = %self.client.id, "error subscribing to channel");
@@ -258,7 +268,7 @@ impl Caller {
         &self,
         channel: &Channel,
         since: Option<StreamPosition>,
-        limit: usize,
+        (limit, cache): (usize, bool),
     ) -> Result<Joined, engine::Error> {
         let meta_ttl = self
             .shared
@@ -272,21 +282,36 @@ impl Caller {
         } else {
             "history_stream_top"
         });
-        let query = HistoryQuery {
-            limit: Some(if recovering { limit } else { 0 }),
-            since,
-            reverse: false,
-            meta_ttl,
+        let query = match since {
+            None => HistoryQuery {
+                limit: Some(0),
+                meta_ttl,
+                ..HistoryQuery::default()
+            },
+            // Whatever the client has, only the newest publication counts.
+            Some(_) if cache => HistoryQuery {
+                limit: Some(1),
+                reverse: true,
+                meta_ttl,
+                since: None,
+            },
+            since @ Some(_) => HistoryQuery {
+                limit: Some(limit),
+                since,
+                reverse: false,
+                meta_ttl,
+            },
         };
         match self.shared.engine.broker.history(channel, &query).await {
             Ok(history) => Ok(Joined {
                 publications: history.publications,
                 top: history.position,
+                number: 0,
             }),
             // Another epoch: nothing can be recovered, the subscription starts at the present top.
             Err(engine::Error::UnrecoverablePosition(top)) => Ok(Joined {
-                publications: Vec::new(),
                 top,
+                ..Joined::default()
             }),
             Err(error) => Err(error),
         }

@@ -129,8 +129,11 @@ impl Caller {
         }
         how.idempotency_key = Some(publish.idempotency_key).filter(|key| !key.is_empty());
         how.version_epoch = publish.version_epoch;
+        how.use_delta = publish.delta;
+        let except = publish.exclude_publisher.then(|| self.client.id.clone());
         let publication = Publication {
             data: publish.data,
+            except,
             info: Some(info),
             tags: publish.tags,
             version: publish.version,

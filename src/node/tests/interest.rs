@@ -6,7 +6,7 @@ use super::{bus::*, *};
 use crate::{
     hub::{Mailbox, Subscriber},
     model::{SubscriptionKey, Version},
-    protocol::frame::{PositionFormat, WireForm},
+    protocol::frame::{PositionFormat, Style, WireForm},
 };
 
 fn subscriber(generation: u32) -> Subscriber {
@@ -22,6 +22,7 @@ fn subscriber(generation: u32) -> Subscriber {
             positions: PositionFormat::Offset,
             framing: Framing::WebSocket,
         },
+        style: Style::default(),
         join_leave: false,
     }
 }

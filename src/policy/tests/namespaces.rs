@@ -67,6 +67,9 @@ fn options_are_translated() {
         open.force_recovery = true;
         open.force_recovery_mode = "cache".to_owned();
         open.auto_cache_recover = true;
+        open.allowed_delta_types = vec!["fossil".to_owned()];
+        open.delta_publish = true;
+        open.allow_channel_compaction = true;
         open.history_meta_ttl = Duration::from_hours(1);
         open.publication_data_format = "binary".to_owned();
     });
@@ -83,6 +86,7 @@ fn options_are_translated() {
         history_ttl: Duration::from_mins(5),
         history_meta_ttl: Duration::from_hours(1),
         data_format: DataFormat::Binary,
+        delta_publish: true,
         subscription_type: SubscriptionType::Stream,
         subscribe: SubscribeOptions {
             presence: true,
@@ -92,6 +96,8 @@ fn options_are_translated() {
             recoverable: true,
             recovery_mode: RecoveryMode::Cache,
             auto_cache_recover: true,
+            delta: true,
+            compaction: true,
             ..SubscribeOptions::default()
         },
     };
@@ -210,7 +216,7 @@ fn the_personal_channel_needs_its_namespace() {
 /// A table Channel options as the loader gives it.
 fn options_tree() -> serde_json::Map<String, Value> {
     let switches = "presence join_leave force_push_join_leave force_positioning allow_positioning force_recovery \
-        allow_recovery auto_cache_recover allow_tags_filter delta_publish allow_subscribe_for_anonymous \
+        allow_recovery auto_cache_recover allow_tags_filter delta_publish allow_channel_compaction exclude_publisher allow_subscribe_for_anonymous \
         allow_subscribe_for_client allow_publish_for_anonymous allow_publish_for_subscriber allow_publish_for_client \
         allow_presence_for_anonymous allow_presence_for_subscriber allow_presence_for_client \
         allow_history_for_anonymous allow_history_for_subscriber allow_history_for_client \

@@ -2,17 +2,19 @@
 //!
 //! One publication is encoded once per wire form in use, whatever the number of subscribers; several frames share a write.
 
+mod look;
 mod websocket;
 
 use bytes::Bytes;
 
 use super::{
-    Reply, ReplyBody, json, protobuf,
+    PushBody, Reply, ReplyBody, json, protobuf,
     schema::{self, Dialect},
 };
 use crate::model::{Channel, Disconnect, Encoding, Publication, Version};
 use websocket::MAX_HEADER;
 
+pub use look::{Delta, Look, Style};
 pub use websocket::{Compression, Kind};
 
 /// How V1 connections see stream positions (client-protocol.md 1.10). V2 always uses [`PositionFormat::Offset`].
@@ -69,11 +71,24 @@ impl WireForm {
     /// How many different forms there are; [`WireForm::index`] is below it.
     pub const COUNT: usize = 2 * 2 * 3 * Framing::COUNT;
 
+    /// How many different forms V2 has; [`WireForm::v2_index`] is below it.
+    pub const V2_COUNT: usize = 2 * Framing::COUNT;
+
+    /// A small number for tables by forms of V2.
+    #[must_use]
+    pub const fn v2_index(self) -> usize {
+        self.encoding as usize * Framing::COUNT + self.framing.index()
+    }
+
     /// What of the form concerns the fields of messages.
     const fn dialect(self) -> Dialect {
         Dialect {
             version: self.version,
             positions: self.positions,
+            look: Look {
+                number: 0,
+                delta: false,
+            },
         }
     }
 
@@ -119,7 +134,23 @@ pub fn publication(
     channel: &Channel,
     publication: &Publication,
 ) -> Result<Bytes, Inappropriate> {
-    let dialect = form.dialect();
+    publication_as(form, Look::default(), channel, publication)
+}
+
+/// The same for a subscription that has negotiated something about its pushes.
+///
+/// # Errors
+/// [`Inappropriate`] as [`publication`]; also for a delta that is not text.
+pub fn publication_as(
+    form: WireForm,
+    look: Look,
+    channel: &Channel,
+    publication: &Publication,
+) -> Result<Bytes, Inappropriate> {
+    let dialect = Dialect {
+        look,
+        ..form.dialect()
+    };
     match form.encoding {
         Encoding::Json => {
             let capacity = PUSH + channel.as_str().len() + publication_capacity(publication);
@@ -129,6 +160,33 @@ pub fn publication(
         }
         Encoding::Protobuf => Ok(protobuf_frame(form.framing, |w| {
             schema::publication_push(w, channel, publication, dialect);
+        })),
+    }
+}
+
+/// Finished bytes of any push for a subscription that has negotiated something about them.
+///
+/// # Errors
+/// [`Inappropriate`] when a payload inside is not valid JSON and the form is JSON.
+pub fn push_as(
+    form: WireForm,
+    look: Look,
+    channel: &Channel,
+    body: &PushBody,
+) -> Result<Bytes, Inappropriate> {
+    if let PushBody::Publication(publication) = body {
+        return publication_as(form, look, channel, publication);
+    }
+    let dialect = Dialect {
+        look,
+        ..form.dialect()
+    };
+    match form.encoding {
+        Encoding::Json => json_frame(form.framing, PUSH + channel.as_str().len(), |w| {
+            schema::push(w, channel, body, dialect);
+        }),
+        Encoding::Protobuf => Ok(protobuf_frame(form.framing, |w| {
+            schema::push(w, channel, body, dialect);
         })),
     }
 }

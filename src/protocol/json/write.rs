@@ -84,6 +84,8 @@ impl Writer {
 }
 
 impl Sink for Writer {
+    const IS_TEXT: bool = true;
+
     fn unsigned(&mut self, field: Field, value: u64) {
         if value != 0 || field.always {
             self.key(field);
@@ -121,6 +123,18 @@ impl Sink for Writer {
         } else if field.always {
             self.key(field);
             self.out.extend_from_slice(b"null");
+        }
+    }
+
+    fn quoted(&mut self, field: Field, value: &[u8]) {
+        self.is_broken |= !value.is_empty() && !is_json(value);
+        self.patch(field, value);
+    }
+
+    fn patch(&mut self, field: Field, value: &[u8]) {
+        match std::str::from_utf8(value) {
+            Ok(text) => self.text(field, text),
+            Err(_) => self.is_broken = true,
         }
     }
 

@@ -59,6 +59,8 @@ impl Writer {
 }
 
 impl Sink for Writer {
+    const IS_TEXT: bool = false;
+
     fn unsigned(&mut self, field: Field, value: u64) {
         if value != 0 {
             self.key(field, VARINT);
@@ -100,6 +102,14 @@ impl Sink for Writer {
             None => self.length += value.len(),
             Some(out) => out.extend_from_slice(value),
         }
+    }
+
+    fn quoted(&mut self, field: Field, value: &[u8]) {
+        self.payload(field, value);
+    }
+
+    fn patch(&mut self, field: Field, value: &[u8]) {
+        self.payload(field, value);
     }
 
     fn message(&mut self, field: Field, body: impl Fn(&mut Self)) {

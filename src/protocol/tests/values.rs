@@ -321,7 +321,7 @@ pub(in crate::protocol) fn publication(
                 info,
                 tags: (!tags.is_empty()).then(|| Arc::new(tags)),
                 version,
-                time: 0,
+                ..Publication::default()
             })
         })
 }
@@ -334,23 +334,28 @@ fn subscribe_result(encoding: Encoding) -> impl Strategy<Value = SubscribeResult
     (
         (ttl(), text(), vec(publication(encoding), 0..3)),
         any::<[bool; 4]>(),
-        (number(), payload(encoding)),
+        (number(), payload(encoding), any::<u32>()),
     )
-        .prop_map(|((ttl, epoch, publications), flags, (offset, data))| {
-            let [recoverable, recovered, positioned, was_recovering] = flags;
-            SubscribeResult {
-                ttl,
-                recoverable,
-                epoch,
-                publications,
-                publication_positions: None,
-                recovered,
-                offset,
-                positioned,
-                data,
-                was_recovering,
-            }
-        })
+        .prop_map(
+            |((ttl, epoch, publications), flags, (offset, data, number))| {
+                let [recoverable, recovered, positioned, was_recovering] = flags;
+                SubscribeResult {
+                    ttl,
+                    recoverable,
+                    epoch,
+                    publications,
+                    publication_positions: None,
+                    recovered,
+                    offset,
+                    positioned,
+                    data,
+                    was_recovering,
+                    // Payloads of subscriptions with deltas have another form.
+                    delta: false,
+                    number,
+                }
+            },
+        )
 }
 
 fn connect_result(encoding: Encoding) -> impl Strategy<Value = ConnectResult> {

@@ -198,6 +198,7 @@ fn keys_are_in_the_order_of_their_numbers() {
         )]))),
         version: 7,
         time: 9,
+        ..Publication::default()
     };
     let body = push("x", PushBody::Publication(Arc::new(publication)));
     assert_eq!(

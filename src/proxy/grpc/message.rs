@@ -291,6 +291,7 @@ impl From<pb::PublishResult> for PublishResult {
             skip_history: result.skip_history,
             tags: sorted(result.tags),
             idempotency_key: result.idempotency_key,
+            delta: result.delta,
             version: result.version,
             version_epoch: result.version_epoch,
         }

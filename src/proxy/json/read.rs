@@ -315,8 +315,7 @@ impl Fields for PublishResult {
             "skip_history" => self.skip_history = value.plain()?,
             "tags" => self.tags = value.map()?,
             "idempotency_key" => self.idempotency_key = value.plain()?,
-            // Deltas are not there yet; the type still has to fit.
-            "delta" => drop(value.plain::<bool>()?),
+            "delta" => self.delta = value.plain()?,
             "version" => self.version = value.plain()?,
             "version_epoch" => self.version_epoch = value.plain()?,
             _ => {}

@@ -3,6 +3,7 @@
 mod commands;
 mod connect;
 mod delivery;
+mod deltas;
 mod interleavings;
 mod leave;
 mod refresh;
@@ -20,8 +21,8 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     model::{
-        Broadcast, Channel, ChannelEvent, Delivery, Epoch, Publication, StreamPosition,
-        SubscribeOptions, SubscriptionKey,
+        Broadcast, Channel, ChannelEvent, Complete, Delivery, Epoch, Frame, Publication,
+        RecoveryMode, StreamPosition, SubscribeOptions, SubscriptionKey,
     },
     protocol::{
         Command, ConnectResult, Push, PushBody, Request, SubscribeRequest, SubscribeResult,
@@ -116,6 +117,7 @@ impl Wire {
             match effect {
                 Effect::Reply(reply) => self.replies.push(reply),
                 Effect::Frame(frame) => self.frames.push(frame),
+                Effect::Complete(_) => self.frames.push(Bytes::from_static(COMPLETE)),
                 Effect::Call(id, call) => self.calls.push((id, call)),
                 Effect::Refused => self.refused = true,
                 Effect::Close(why) => self.closed = Some(why),
@@ -179,6 +181,7 @@ impl Wire {
         self.answer(Outcome::Joined(Ok(Joined {
             publications: Vec::new(),
             top,
+            ..Joined::default()
         })));
         match self.reply_to(id) {
             ReplyBody::Subscribe(result) => (key, *result),
@@ -344,10 +347,13 @@ fn publication(offset: u64) -> Arc<Publication> {
     })
 }
 
+/// What stands for the complete publication behind a delta.
+const COMPLETE: &[u8] = b"complete";
+
 /// A publication for one subscription; its frame is the offset as text.
 fn delivery(key: SubscriptionKey, offset: u64, epoch: &str) -> Delivery {
     let event = ChannelEvent::Publication(publication(offset), Epoch::from(epoch));
-    let frame = Some(Bytes::from(offset.to_string()));
+    let frame = Frame::Finished(Bytes::from(offset.to_string()));
     Delivery {
         key,
         broadcast: Arc::new(Broadcast {

@@ -25,7 +25,7 @@ const WORKERS: usize = 4;
 const PORTS: usize = 4;
 
 /// Sections and keys of the recorded configurations that switch on what does not exist yet.
-const NOT_YET: &[&str] = &["uni_websocket", "allowed_delta_types", "delta_publish"];
+const NOT_YET: &[&str] = &["uni_websocket"];
 
 #[tokio::test]
 async fn the_client_protocol_is_as_recorded() {
