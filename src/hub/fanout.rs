@@ -1,6 +1,7 @@
 //! Broadcast: what a class of subscribers is sent is made once, on first need; then nothing but queue pushes.
 //!
-//! A class is what subscribers have in common: wire form x style (deltas, number instead of name). Whoever is not to get a
+//! A class is what subscribers have in common: wire form x style (deltas, number instead of name). Whose tags filter
+//! does not want a publication is not looked at; whoever is not to get a
 //! publication is sent [`Frame::Withheld`], which costs no class.
 
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(crate) struct Fanout {
     pub(crate) queued: usize,
     /// Subscribers closed because their queue was full.
     pub(crate) slow: usize,
+    /// Subscribers whose tags filter did not want it.
+    pub(crate) unwanted: usize,
     /// Frames that were made for them.
     pub(crate) frames: usize,
 }
@@ -40,21 +43,25 @@ impl Hub {
             return fanout;
         };
         let mut classes = Classes::new(broadcast, subscribers.number);
-        for subscriber in subscribers.by_place.values() {
-            if membership && !subscriber.join_leave {
-                continue;
+        let unwanted = subscribers.each_wanting(&broadcast.event, |members, skipped| {
+            for subscriber in members.values() {
+                if membership && !subscriber.join_leave {
+                    continue;
+                }
+                let delivery = Delivery {
+                    key: subscriber.key,
+                    broadcast: Arc::clone(broadcast),
+                    frame: classes.frame_for(subscriber),
+                    skipped,
+                };
+                match subscriber.mailbox.push(Mail::Delivery(delivery)) {
+                    Ok(()) => fanout.queued += 1,
+                    Err(Refused::Overflow) => fanout.slow += 1,
+                    Err(Refused::Closed) => {}
+                }
             }
-            let delivery = Delivery {
-                key: subscriber.key,
-                broadcast: Arc::clone(broadcast),
-                frame: classes.frame_for(subscriber),
-            };
-            match subscriber.mailbox.push(Mail::Delivery(delivery)) {
-                Ok(()) => fanout.queued += 1,
-                Err(Refused::Overflow) => fanout.slow += 1,
-                Err(Refused::Closed) => {}
-            }
-        }
+        });
+        fanout.unwanted = unwanted;
         fanout.frames = classes.made;
         fanout
     }

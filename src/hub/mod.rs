@@ -3,12 +3,14 @@
 //! Synchronous: nothing here awaits, and no lock is held while anything but a queue push happens.
 //! Never calls an engine and never looks into a session.
 
+mod audience;
 mod fanout;
 mod mailbox;
 mod numbers;
 mod registry;
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
@@ -16,15 +18,15 @@ use std::{
     },
 };
 
-use indexmap::IndexMap;
 use parking_lot::RwLock;
 
 use crate::{
-    model::{Channel, SubscriptionKey},
+    model::{Channel, Filter, SubscriptionKey, Withheld},
     protocol::frame::{Style, WireForm},
 };
 
 pub(crate) use mailbox::{Mail, Mailbox};
+use audience::Audience;
 use numbers::Numbers;
 pub(crate) use registry::Registry;
 
@@ -43,20 +45,14 @@ pub(crate) struct Subscriber {
     pub(crate) style: Style,
     /// Whether it wants joins and leaves.
     pub(crate) join_leave: bool,
-}
-
-/// The subscribers of one channel.
-#[derive(Debug, Default)]
-struct Subscribers {
-    by_place: IndexMap<(u64, SubscriptionKey), Subscriber, RandomState>,
-    /// Stands for the channel's name in compact pushes; 0 until somebody wants one.
-    number: u32,
+    /// Which publications it wants; `None` for all.
+    pub(crate) filter: Option<Arc<Filter>>,
 }
 
 /// Subscribers by channel.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    shards: Box<[RwLock<std::collections::HashMap<Channel, Subscribers>>]>,
+    shards: Box<[RwLock<HashMap<Channel, Audience>>]>,
     hasher: RandomState,
     subscriptions: AtomicU64,
     numbers: Numbers,
@@ -72,7 +68,7 @@ impl Hub {
         }
     }
 
-    fn shard(&self, channel: &Channel) -> &RwLock<std::collections::HashMap<Channel, Subscribers>> {
+    fn shard(&self, channel: &Channel) -> &RwLock<HashMap<Channel, Audience>> {
         let index = self.hasher.hash_one(channel) % SHARDS as u64;
         &self.shards[usize::try_from(index).unwrap_or(0)]
     }
@@ -81,12 +77,11 @@ impl Hub {
     pub(crate) fn join(&self, channel: &Channel, subscriber: Subscriber) -> bool {
         let mut shard = self.shard(channel).write();
         let subscribers = shard.entry(channel.clone()).or_default();
-        let first = subscribers.by_place.is_empty();
+        let first = subscribers.is_empty();
         if subscriber.style.compact && subscribers.number == 0 {
             subscribers.number = self.numbers.take();
         }
-        let place = (subscriber.mailbox.serial(), subscriber.key);
-        if subscribers.by_place.insert(place, subscriber).is_none() {
+        if subscribers.insert(subscriber) {
             self.subscriptions.fetch_add(1, Ordering::Relaxed);
         }
         first
@@ -99,20 +94,15 @@ impl Hub {
         let Some(subscribers) = shard.get_mut(channel) else {
             return false;
         };
-        let number = subscribers.number;
-        let subscribers = &mut subscribers.by_place;
-        if subscribers.swap_remove(&(mailbox.serial(), key)).is_none() {
+        if !subscribers.remove(&(mailbox.serial(), key)) {
             return false;
         }
         self.subscriptions.fetch_sub(1, Ordering::Relaxed);
         if subscribers.is_empty() {
+            let number = subscribers.number;
             shard.remove(channel);
             self.numbers.give(number);
             return true;
-        }
-        // A burst of subscribers must not keep its memory when it is gone.
-        if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
-            subscribers.shrink_to(subscribers.len() * 2);
         }
         false
     }
@@ -130,6 +120,17 @@ impl Hub {
             .map_or(0, |subscribers| subscribers.number)
     }
 
+    /// What the tags filter of a subscriber kept from it last; `None` for a subscriber without one.
+    pub(crate) fn withheld(
+        &self,
+        channel: &Channel,
+        mailbox: &Mailbox,
+        key: SubscriptionKey,
+    ) -> Option<Withheld> {
+        let shard = self.shard(channel).read();
+        shard.get(channel)?.withheld(&(mailbox.serial(), key))
+    }
+
     /// Number of channels with a subscriber.
     pub(crate) fn channels(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().len()).sum()
@@ -144,7 +145,7 @@ impl Hub {
     pub(crate) fn each_channel(&self, mut visit: impl FnMut(&Channel, usize)) {
         for shard in &*self.shards {
             for (channel, subscribers) in &*shard.read() {
-                visit(channel, subscribers.by_place.len());
+                visit(channel, subscribers.len());
             }
         }
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{fanout::Fanout, mailbox::Refused, *};
 use crate::{
     model::{
-        Broadcast, ChannelEvent, ClientId, ClientInfo, Delivery, Disconnect, Encoding, Epoch,
+        Broadcast, ChannelEvent, ClientId, ClientInfo, Delivery, Disconnect, Encoding, Epoch, FilterNode,
         Frame, LabelFilter, Publication, Target, UserId, Version,
     },
     protocol::frame::{Compression, Delta, Framing, PositionFormat},
@@ -36,6 +36,7 @@ fn subscriber(mailbox: &Arc<Mailbox>, generation: u32) -> Subscriber {
         form: form(Encoding::Json),
         style: Style::default(),
         join_leave: false,
+        filter: None,
     }
 }
 
@@ -594,4 +595,125 @@ fn joins_carry_the_number_of_who_asked_for_one() {
     );
     hub.leave(&channel(), &mailbox, key(1));
     assert_eq!(hub.number(&channel()), 0);
+}
+
+fn by_tag(value: &str) -> Arc<Filter> {
+    let node = FilterNode {
+        key: "s".into(),
+        cmp: "eq".into(),
+        val: value.into(),
+        ..FilterNode::default()
+    };
+    Arc::new(Filter::compile(&node).unwrap())
+}
+
+fn tagged(offset: u64, value: &str) -> Arc<Broadcast> {
+    let tags = [("s".to_owned(), value.to_owned())];
+    let publication = Arc::new(Publication {
+        offset,
+        data: Bytes::from_static(b"{}"),
+        tags: Some(Arc::new(tags.into())),
+        ..Publication::default()
+    });
+    Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::Publication(publication, Epoch::from("e")),
+    })
+}
+
+fn filtering(mailbox: &Arc<Mailbox>, value: &str) -> Subscriber {
+    Subscriber {
+        filter: Some(by_tag(value)),
+        ..subscriber(mailbox, 1)
+    }
+}
+
+/// Offsets and skips of what is queued.
+fn deliveries(mailbox: &Mailbox) -> Vec<(u64, u64)> {
+    let mails = take(mailbox).and_then(Result::ok).unwrap_or_default();
+    let place = |mail| match mail {
+        Mail::Delivery(delivery) => match &delivery.broadcast.event {
+            ChannelEvent::Publication(publication, _) => {
+                Some((publication.offset, delivery.skipped))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    mails.into_iter().filter_map(place).collect()
+}
+
+#[test]
+fn a_filter_lets_pass_what_it_wants_and_says_how_much_it_kept_back() {
+    let hub = Hub::new();
+    let (x, all) = (Arc::new(Mailbox::new(1000)), Arc::new(Mailbox::new(1000)));
+    hub.join(&channel(), filtering(&x, "x"));
+    hub.join(&channel(), subscriber(&all, 1));
+    for (offset, value) in [(4, "x"), (5, "y"), (6, "y"), (7, "x"), (8, "x"), (9, "y")] {
+        hub.broadcast(&tagged(offset, value));
+    }
+    assert_eq!(deliveries(&x), [(4, 0), (7, 2), (8, 0)]);
+    assert_eq!(deliveries(&all).len(), 6);
+    let withheld = hub.withheld(&channel(), &x, key(1)).unwrap();
+    assert_eq!((withheld.after, withheld.last.offset), (8, 9));
+    assert_eq!(hub.withheld(&channel(), &all, key(1)), None);
+}
+
+#[test]
+fn what_never_reached_the_hub_is_not_taken_for_kept_back() {
+    let hub = Hub::new();
+    let x = Arc::new(Mailbox::new(1000));
+    hub.join(&channel(), filtering(&x, "x"));
+    for (offset, value) in [(1, "x"), (2, "y"), (4, "y"), (5, "x")] {
+        hub.broadcast(&tagged(offset, value));
+    }
+    assert_eq!(deliveries(&x), [(1, 0), (5, 1)], "3 is missing");
+}
+
+#[test]
+fn equal_filters_are_one_group_and_joins_are_for_all() {
+    let hub = Hub::new();
+    let boxes: Vec<_> = (0..6).map(|_| Arc::new(Mailbox::new(1000))).collect();
+    for (n, mailbox) in boxes.iter().enumerate() {
+        let value = if n < 4 { "x" } else { "y" };
+        let subscriber = Subscriber {
+            join_leave: true,
+            ..filtering(mailbox, value)
+        };
+        hub.join(&channel(), subscriber);
+    }
+    let fanout = hub.broadcast(&tagged(1, "x"));
+    assert_eq!((fanout.queued, fanout.unwanted, fanout.frames), (4, 2, 1));
+    let join = Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::Join(Arc::default()),
+    });
+    let fanout = hub.broadcast(&join);
+    assert_eq!((fanout.queued, fanout.unwanted), (6, 0));
+    assert_eq!(hub.subscriptions(), 6);
+    for mailbox in &boxes[..5] {
+        assert!(!hub.leave(&channel(), mailbox, key(1)));
+    }
+    assert_eq!(hub.broadcast(&tagged(2, "y")).queued, 1);
+    assert!(hub.leave(&channel(), &boxes[5], key(1)), "the last one");
+    assert!(!hub.has(&channel()));
+}
+
+#[test]
+fn a_publication_nobody_wants_costs_its_filters_and_not_its_subscribers() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(1000));
+    for generation in 0..1000 {
+        let value = if generation % 2 == 0 { "x" } else { "y" };
+        let subscriber = Subscriber {
+            key: key(generation),
+            ..filtering(&mailbox, value)
+        };
+        hub.join(&channel(), subscriber);
+    }
+    let publication = tagged(1, "z");
+    let allocations = allocation_counter::measure(|| {
+        assert_eq!(hub.broadcast(&publication).unwanted, 1000);
+    });
+    assert_eq!(allocations.count_total, 0);
 }

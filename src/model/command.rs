@@ -1,8 +1,10 @@
 //! Server-initiated actions on connections: what the server API asks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{Channel, ClientId, LabelFilter, RecoveryMode, StreamPosition, UserId};
+use super::{Channel, ClientId, Filter, LabelFilter, RecoveryMode, StreamPosition, UserId};
 
 /// Options of one subscription, granted by the policy or given by the server (client-protocol.md 4.6.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +39,10 @@ pub struct SubscribeOptions {
     pub info: Bytes,
     /// Custom data of the subscribe reply or push; empty for none.
     pub data: Bytes,
+    /// Clients may choose publications by their tags.
+    pub allow_tags_filter: bool,
+    /// Which publications it wants; `None` for all.
+    pub filter: Option<Arc<Filter>>,
     /// Where the permission came from.
     pub source: SubscribeSource,
 }

@@ -22,7 +22,7 @@ pub use control::{Control, LabelFilter, NodeInfo, Notification, SurveyRequest, S
 pub use filter::{Filter, FilterNode, InvalidFilter};
 pub use publication::{
     Broadcast, ChannelEvent, Complete, Delivery, Epoch, Frame, Publication, StreamPosition,
-    SubscriptionKey, Tags,
+    SubscriptionKey, Tags, Withheld,
 };
 pub use secret::Secret;
 pub use time::Now;

@@ -132,6 +132,17 @@ pub struct Delivery {
     pub broadcast: Arc<Broadcast>,
     /// What is written.
     pub frame: Frame,
+    /// So many publications right before this one were kept from the subscriber by its tags filter.
+    pub skipped: u64,
+}
+
+/// The newest publications of a stream that a tags filter kept from a subscriber.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// Everything after this offset up to `last` was kept from it.
+    pub after: u64,
+    /// The newest publication of the stream that was looked at.
+    pub last: StreamPosition,
 }
 
 /// What one class of subscribers is sent; shared by all of them.

@@ -41,6 +41,12 @@ fn fan_out(shared: &Shared, broadcast: &Arc<Broadcast>) {
     } else {
         timer.stop_and_discard();
     }
+    if fanout.unwanted > 0 {
+        let unwanted = &shared.metrics.broker.unwanted;
+        unwanted
+            .with_label_values(&[""])
+            .inc_by(fanout.unwanted as u64);
+    }
     if fanout.slow > 0 {
         shared.metrics.clients.slow.inc_by(fanout.slow as u64);
     }

@@ -47,6 +47,8 @@ pub(super) struct Broker {
     pub(super) received: IntCounterVec,
     /// Suppressed by idempotency or version.
     pub(super) suppressed: IntCounterVec,
+    /// Not delivered because of a tags filter.
+    pub(super) unwanted: IntCounterVec,
     /// Fan-out of one publication.
     pub(super) broadcast_duration: Histogram,
 }
@@ -248,6 +250,11 @@ impl Broker {
                 "publishes suppressed by idempotency or version",
                 &["reason", "channel_namespace"],
             )?,
+            unwanted: of.counters(
+                "node_tags_filter_dropped_publications",
+                "publications not delivered because of a tags filter",
+                &["channel_namespace"],
+            )?,
             broadcast_duration: of
                 .durations(broadcast, "fan-out of one publication", &by_type)?
                 .with_label_values(&["publication", ""]),
@@ -256,6 +263,7 @@ impl Broker {
             broker.sent.with_label_values(&[kind, ""]);
             broker.received.with_label_values(&[kind, ""]);
         }
+        broker.unwanted.with_label_values(&[""]);
         Ok(broker)
     }
 }

@@ -168,6 +168,7 @@ impl Namespace {
                     auto_cache_recover: options.auto_cache_recover,
                     delta: !options.allowed_delta_types.is_empty(),
                     compaction: options.allow_channel_compaction,
+                    allow_tags_filter: options.allow_tags_filter,
                     server_side_refresh: options.sub_refresh_proxy_enabled,
                     ..SubscribeOptions::default()
                 },

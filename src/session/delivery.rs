@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{
     ChannelEvent, Delivery, Disconnect, Epoch, Frame, Now, Publication, StreamPosition,
-    SubscriptionKey,
+    SubscriptionKey, Withheld,
 };
 
 impl Session {
@@ -35,7 +35,7 @@ impl Session {
     fn deliver(&mut self, now: Now, delivery: Delivery, out: &mut Effects) {
         let verdict = match &delivery.broadcast.event {
             ChannelEvent::Publication(publication, epoch) => {
-                self.judge(now, delivery.key, publication, epoch)
+                self.judge(now, &delivery, publication, epoch)
             }
             // One's own leave, of a subscription that was left a moment ago.
             ChannelEvent::Leave(info) if info.client == self.birth.client => Ok(Step::Known),
@@ -102,12 +102,12 @@ impl Session {
     fn judge(
         &mut self,
         now: Now,
-        key: SubscriptionKey,
+        delivery: &Delivery,
         publication: &Publication,
         epoch: &Epoch,
     ) -> Result<Step, Gap> {
         let lag = self.config.position_max_time_lag;
-        let Some(subscription) = self.table.get_mut(key) else {
+        let Some(subscription) = self.table.get_mut(delivery.key) else {
             return Ok(Step::Known);
         };
         let Sub::Live(live) = &mut subscription.state else {
@@ -121,7 +121,7 @@ impl Session {
         if !lag.is_zero() && u128::try_from(late).is_ok_and(|late| late > lag.as_millis()) {
             return Err(Gap);
         }
-        let step = follows(position, publication, epoch)?;
+        let step = follows(position, (publication, delivery.skipped), epoch)?;
         if step == Step::Next {
             position.offset = publication.offset;
             if position.epoch.is_empty() {
@@ -139,7 +139,7 @@ impl Session {
         &mut self,
         now: Now,
         key: SubscriptionKey,
-        top: Option<&StreamPosition>,
+        (top, withheld): (Option<StreamPosition>, Option<Withheld>),
         out: &mut Effects,
     ) {
         let Some(top) = top else { return };
@@ -149,9 +149,15 @@ impl Session {
         let Sub::Live(live) = &mut subscription.state else {
             return;
         };
-        let Some(position) = &live.position else {
+        let Some(position) = &mut live.position else {
             return;
         };
+        if let Some(Withheld { after, last }) = withheld
+            && position.epoch == last.epoch
+            && (after..last.offset).contains(&position.offset)
+        {
+            position.offset = last.offset;
+        }
         let other_epoch = !position.epoch.is_empty() && position.epoch != top.epoch;
         let lost = live
             .suspect

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::{
     model::{
         Broadcast, Channel, ClientInfo, Complete, Disconnect, Publication, Rejection,
-        StreamPosition, SubscribeOptions, SubscriptionKey, UserId,
+        StreamPosition, SubscribeOptions, SubscriptionKey, UserId, Withheld,
     },
     protocol::{
         ConnectRequest, Reply, ReplyBody, SubscribeRequest,
@@ -102,8 +102,8 @@ pub(crate) enum Call {
     SubRefresh { channel: Channel, token: String },
     /// Renew presence entries.
     RenewPresence(Vec<(Channel, Arc<ClientInfo>)>),
-    /// Read the top of a stream, to compare with the position of a subscription.
-    Top(Channel),
+    /// Read the top of a stream, to compare with the position of a subscription; before that, what its filter kept from it.
+    Top(Channel, SubscriptionKey),
 }
 
 /// The engine's part of a subscribe.
@@ -222,7 +222,7 @@ pub(crate) enum Outcome {
     /// Of [`Call::SubRenew`]; `None` ends the subscription.
     SubRenewed(Result<Option<SubRefreshed>, Rejection>),
     /// Of [`Call::Top`]; `None` when it could not be read.
-    Top(Option<StreamPosition>),
+    Top(Option<StreamPosition>, Option<Withheld>),
     /// Of a call without answer.
     Done,
 }

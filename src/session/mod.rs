@@ -320,8 +320,8 @@ impl Session {
             (Pending::SubRenew(key), Outcome::SubRenewed(result)) => {
                 self.sub_renewed(now, key, result, out)
             }
-            (Pending::Top(key), Outcome::Top(top)) => {
-                self.position_checked(now, key, top.as_ref(), out)
+            (Pending::Top(key), Outcome::Top(top, withheld)) => {
+                self.position_checked(now, key, (top, withheld), out)
             }
             (Pending::Nothing, _) => {}
             // A call of another kind than it was started as is a defect of the driver; the peer is told to come again.

@@ -44,16 +44,16 @@ pub(crate) fn settle(
         publications.clear();
     }
     let mut position = top;
-    for publication in live_publications(held) {
-        match follows(&position, publication.0, publication.1)? {
+    for (publication, epoch, skipped) in live_publications(held) {
+        match follows(&position, (publication, skipped), epoch)? {
             Step::Known => {}
             Step::Next => {
-                position.offset = publication.0.offset;
+                position.offset = publication.offset;
                 if position.epoch.is_empty() {
-                    position.epoch = publication.1.clone();
+                    position.epoch = epoch.clone();
                 }
                 if recovered {
-                    publications.push(Arc::clone(publication.0));
+                    publications.push(Arc::clone(publication));
                 }
             }
         }
@@ -98,12 +98,12 @@ fn is_newest(
     }
 }
 
-fn live_publications(held: &[Delivery]) -> Vec<(&Arc<Publication>, &Epoch)> {
+fn live_publications(held: &[Delivery]) -> Vec<(&Arc<Publication>, &Epoch, u64)> {
     let mut live: Vec<_> = held
         .iter()
         .filter_map(|delivery| match &delivery.broadcast.event {
             ChannelEvent::Publication(publication, epoch) if publication.offset > 0 => {
-                Some((publication, epoch))
+                Some((publication, epoch, delivery.skipped))
             }
             ChannelEvent::Publication(..)
             | ChannelEvent::Join(_)
@@ -111,7 +111,7 @@ fn live_publications(held: &[Delivery]) -> Vec<(&Arc<Publication>, &Epoch)> {
             | ChannelEvent::InsufficientState(_) => None,
         })
         .collect();
-    live.sort_by_key(|(publication, _)| publication.offset);
+    live.sort_by_key(|(publication, ..)| publication.offset);
     live
 }
 
@@ -124,10 +124,11 @@ pub(crate) enum Step {
     Next,
 }
 
-/// The live rule of engines.md 1.10 for a publication of a stream (offset above 0).
+/// The live rule of engines.md 1.10 for a publication of a stream (offset above 0). What a filter kept back right before it is
+/// not missing.
 pub(crate) fn follows(
     position: &StreamPosition,
-    publication: &Publication,
+    (publication, skipped): (&Publication, u64),
     epoch: &Epoch,
 ) -> Result<Step, Gap> {
     if !position.epoch.is_empty() && *epoch != position.epoch {
@@ -135,7 +136,7 @@ pub(crate) fn follows(
     }
     if publication.offset <= position.offset {
         Ok(Step::Known)
-    } else if publication.offset == position.offset + 1 {
+    } else if publication.offset - position.offset <= skipped.saturating_add(1) {
         Ok(Step::Next)
     } else {
         Err(Gap)

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     model::{
-        Channel, ClientError, ClientId, Disconnect, Encoding, Now, Publication, RecoveryMode,
+        Channel, ClientError, ClientId, Disconnect, Encoding, Filter, FilterNode, Now, Publication, RecoveryMode,
         Rejection, StreamPosition, SubscribeOptions, SubscriptionKey, Version,
     },
     protocol::{
@@ -30,7 +30,7 @@ pub(super) fn style(
     purpose: Purpose,
     options: &SubscribeOptions,
 ) -> Style {
-    let wanted = request.delta == "fossil" && options.delta && !request.has_tags_filter;
+    let wanted = request.delta == "fossil" && options.delta && request.tags_filter.is_none();
     let delta = match wanted {
         false => Delta::Off,
         true if options.positioned || options.recoverable => Delta::Patches,
@@ -40,6 +40,21 @@ pub(super) fn style(
         && request.flag & FLAG_COMPACT != 0
         && matches!(purpose, Purpose::Command(_));
     Style { delta, compact }
+}
+
+/// The tags filter that is granted: one has to be allowed, and be one (client-protocol.md 5.10).
+pub(super) fn filter(
+    wanted: Option<&FilterNode>,
+    options: &SubscribeOptions,
+) -> Result<Option<Arc<Filter>>, ClientError> {
+    let Some(wanted) = wanted else {
+        return Ok(None);
+    };
+    if !options.allow_tags_filter {
+        return Err(ClientError::BAD_REQUEST);
+    }
+    let filter = Filter::compile(wanted).map_err(|_invalid| ClientError::BAD_REQUEST)?;
+    Ok(Some(Arc::new(filter)))
 }
 
 /// The position to recover from; `None` begins at the top.
@@ -116,7 +131,7 @@ impl Session {
             result.recovered = settled.recovered;
             result.epoch = settled.position.epoch.as_str().to_owned();
             result.offset = told_offset(version, asked, &settled);
-            result.publications = missed(joining, settled, &self.birth.client);
+            result.publications = missed(joining, settled, (&self.birth.client, options.filter.as_deref()));
             if style.delta != Delta::Off {
                 as_deltas(&mut result.publications, encoding);
             } else if mode == RecoveryMode::Cache {
@@ -130,7 +145,11 @@ impl Session {
 }
 
 /// What this client is given of what was missed; the position is kept for the commit.
-fn missed(joining: &mut Joining, settled: Settled, client: &ClientId) -> Vec<Arc<Publication>> {
+fn missed(
+    joining: &mut Joining,
+    settled: Settled,
+    (client, filter): (&ClientId, Option<&Filter>),
+) -> Vec<Arc<Publication>> {
     let Settled {
         recovered,
         mut publications,
@@ -139,7 +158,11 @@ fn missed(joining: &mut Joining, settled: Settled, client: &ClientId) -> Vec<Arc
     let is_other = |publication: &Arc<Publication>| publication.except.as_ref() != Some(client);
     // When nothing is missing the client has the payload at its position; otherwise it must be given the last one.
     joining.has_base = recovered && publications.last().is_none_or(is_other);
-    publications.retain(is_other);
+    let is_wanted = |publication: &Arc<Publication>| {
+        filter.is_none_or(|filter| filter.matches(publication.tags.as_deref()))
+    };
+    // The completeness was judged before: what the filter keeps back is not missing.
+    publications.retain(|publication| is_other(publication) && is_wanted(publication));
     joining.joined = Some(super::Joined {
         top: position,
         ..super::Joined::default()

@@ -108,9 +108,13 @@ impl Session {
         let Sub::Authorizing(joining) = &subscription.state else {
             return;
         };
-        let filtered = joining.request.has_tags_filter && self.version == Version::V2;
+        let wanted = joining.request.tags_filter.as_deref();
+        let wanted = wanted.filter(|_| self.version == Version::V2);
+        let checked = checked.and_then(|mut options| {
+            options.filter = settle::filter(wanted, &options)?;
+            Ok(options)
+        });
         match checked {
-            Ok(_) if filtered => self.join_failed(now, key, ClientError::BAD_REQUEST.into(), out),
             Ok(options) => self.start_join(
                 key,
                 Start {

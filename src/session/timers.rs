@@ -220,7 +220,7 @@ impl Session {
                 && now.instant.duration_since(live.checked) >= delay
             {
                 let channel = subscription.channel.clone();
-                self.call(Call::Top(channel), Pending::Top(key), out);
+                self.call(Call::Top(channel, key), Pending::Top(key), out);
             }
         }
         if !renew.is_empty() {

@@ -61,7 +61,7 @@ table! {
     B force_recovery_mode   text("")    "`stream` (the same as empty): all that was missed; `cache`: only the newest publication.";
     C auto_cache_recover    bool(false) "Send the newest publication with every subscribe; needs cache mode.";
     B allowed_delta_types   texts(&[])  "Delta formats that clients may ask for; `fossil` is the only one.";
-    C allow_tags_filter     bool(false) "Clients may choose publications by their tags." [missing];
+    C allow_tags_filter     bool(false) "Clients may choose publications by their tags.";
     B delta_publish         bool(false) "Every publication counts as one made for deltas.";
     C allow_channel_compaction bool(false) "Clients may ask for a number in place of the channel's name in everything they are sent of it.";
     C exclude_publisher     bool(false) "What a client publishes does not come back to this very connection.";

@@ -74,6 +74,10 @@ impl Connection {
         let Some(channel) = self.session.fed(key).cloned() else {
             return;
         };
+        if !self.session.wants(key, fed.tags.as_deref()) {
+            let unwanted = &self.shared.metrics.broker.unwanted;
+            return unwanted.with_label_values(&[""]).inc();
+        }
         let now = Shared::now();
         let publication = Arc::new(Publication {
             data: fed.data,
@@ -94,6 +98,7 @@ impl Connection {
             key,
             broadcast: Arc::new(Broadcast { channel, event }),
             frame: frame::encode(self.session.form(), &reply).ok().into(),
+            skipped: 0,
         };
         self.session.delivery(now, delivery, &mut self.effects);
     }

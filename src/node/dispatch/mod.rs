@@ -120,7 +120,10 @@ impl Caller {
                 self.renew_presence(entries).await;
                 Outcome::Done
             }
-            Call::Top(channel) => Outcome::Top(self.shared.top(&channel).await.ok()),
+            Call::Top(channel, key) => {
+                let withheld = self.shared.hub.withheld(&channel, &self.mailbox, key);
+                Outcome::Top(self.shared.top(&channel).await.ok(), withheld)
+            }
             question => Outcome::Reply(self.answer(question).await),
         }
     }
@@ -222,6 +225,7 @@ impl Caller {
             form,
             style,
             join_leave: options.push_join_leave,
+            filter: options.filter.clone(),
         };
         let outcome = async {
             self.shared

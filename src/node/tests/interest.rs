@@ -24,6 +24,7 @@ fn subscriber(generation: u32) -> Subscriber {
         },
         style: Style::default(),
         join_leave: false,
+        filter: None,
     }
 }
 

@@ -45,6 +45,7 @@ fn lost(key: SubscriptionKey, sound: Option<StreamPosition>) -> Delivery {
             channel: Channel::from("ch"),
             event,
         }),
+        skipped: 0,
         frame: Frame::Withheld,
     }
 }
@@ -277,6 +278,7 @@ fn membership(key: SubscriptionKey, event: ChannelEvent) -> Delivery {
         key,
         broadcast,
         frame: Frame::Finished(Bytes::from_static(b"m")),
+        skipped: 0,
     }
 }
 

@@ -81,7 +81,7 @@ fn deltas_are_granted_where_they_are_allowed_and_wanted() {
         ..SubscribeOptions::default()
     };
     let filtered = SubscribeRequest {
-        has_tags_filter: true,
+        tags_filter: Some(Box::default()),
         ..SubscribeRequest::default()
     };
     for (request, options, expected) in [

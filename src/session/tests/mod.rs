@@ -4,6 +4,7 @@ mod commands;
 mod connect;
 mod delivery;
 mod deltas;
+mod filters;
 mod interleavings;
 mod leave;
 mod refresh;
@@ -266,7 +267,7 @@ fn name(call: &Call) -> &'static str {
         Call::Renew => "renew",
         Call::SubRenew(_) => "sub_renew",
         Call::RenewPresence(_) => "renew presence",
-        Call::Top(_) => "top",
+        Call::Top(..) => "top",
         Call::Publish { .. } => "publish",
         Call::Presence { .. } => "presence",
         Call::PresenceStats { .. } => "presence_stats",
@@ -286,7 +287,7 @@ fn fits(call: &Call, outcome: &Outcome) -> bool {
         Outcome::SubRefresh(_) => name(call) == "sub_refresh",
         Outcome::Renewed(_) => name(call) == "renew",
         Outcome::SubRenewed(_) => name(call) == "sub_renew",
-        Outcome::Top(_) => name(call) == "top",
+        Outcome::Top(..) => name(call) == "top",
         Outcome::Done => matches!(
             name(call),
             "leave" | "announce join" | "renew presence" | "deregister"
@@ -360,6 +361,7 @@ fn delivery(key: SubscriptionKey, offset: u64, epoch: &str) -> Delivery {
             channel: Channel::from("ch"),
             event,
         }),
+        skipped: 0,
         frame,
     }
 }

@@ -35,7 +35,7 @@ fn v1_ignores_the_fields_of_v2() {
         channel: "ch".into(),
         kind: 5,
         delta,
-        has_tags_filter: true,
+        tags_filter: Some(Box::default()),
         ..Default::default()
     };
     let id = wire.send(Request::Subscribe(Box::new(request)));
@@ -103,19 +103,6 @@ fn an_expiration_that_has_passed_is_110_and_a_later_one_is_told() {
     };
     let (_, result) = wire.subscribe(later, StreamPosition::default());
     assert_eq!(result.ttl, Some(9));
-}
-
-#[test]
-fn a_tags_filter_is_not_available() {
-    let mut wire = Wire::connected(Version::V2);
-    let request = SubscribeRequest {
-        channel: "ch".into(),
-        has_tags_filter: true,
-        ..SubscribeRequest::default()
-    };
-    let id = wire.send(Request::Subscribe(Box::new(request)));
-    wire.answer(Outcome::Subscribe(Ok(Box::default())));
-    assert_eq!(wire.error_of(id), 107);
 }
 
 #[test]
