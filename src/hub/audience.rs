@@ -4,11 +4,7 @@
 //! its size. So that positions stay right, a group remembers the run of publications it was not given; the next delivery, or
 //! the next check of a position, says how many those were.
 
-use std::{
-    collections::HashMap,
-    hash::RandomState,
-    sync::Arc,
-};
+use std::{collections::HashMap, hash::RandomState, sync::Arc};
 
 use indexmap::IndexMap;
 use parking_lot::Mutex;
@@ -142,7 +138,10 @@ impl Audience {
         };
         let ChannelEvent::Publication(publication, epoch) = event else {
             // Everything but publications is for everybody.
-            filtered.groups.values().for_each(|group| each(&group.members, 0));
+            filtered
+                .groups
+                .values()
+                .for_each(|group| each(&group.members, 0));
             return 0;
         };
         let mut unwanted = 0;
@@ -165,7 +164,11 @@ impl Audience {
     /// What the group of a subscriber was not given last.
     pub(super) fn withheld(&self, place: &Place) -> Option<Withheld> {
         let filtered = self.filtered.as_ref()?;
-        let run = filtered.groups.get(filtered.filters.get(place)?)?.run.lock();
+        let run = filtered
+            .groups
+            .get(filtered.filters.get(place)?)?
+            .run
+            .lock();
         Some(Withheld {
             after: run.since,
             last: StreamPosition {

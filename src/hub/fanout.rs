@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Hub, Mail, Subscriber, mailbox::Refused};
+use super::{
+    Hub, Subscriber,
+    mailbox::{Queued, Refused},
+};
 use crate::{
     model::{Broadcast, ChannelEvent, Delivery, Encoding, Frame, Publication, Version},
     protocol::{
@@ -24,6 +27,8 @@ pub(crate) struct Fanout {
     pub(crate) queued: usize,
     /// Subscribers closed because their queue was full.
     pub(crate) slow: usize,
+    /// Subscribers who read too slowly and get less for it, or get it later.
+    pub(crate) lagging: usize,
     /// Subscribers whose tags filter did not want it.
     pub(crate) unwanted: usize,
     /// Frames that were made for them.
@@ -54,8 +59,9 @@ impl Hub {
                     frame: classes.frame_for(subscriber),
                     skipped,
                 };
-                match subscriber.mailbox.push(Mail::Delivery(delivery)) {
-                    Ok(()) => fanout.queued += 1,
+                match subscriber.mailbox.deliver(delivery, subscriber.slow) {
+                    Ok(Queued::Whole) => fanout.queued += 1,
+                    Ok(Queued::Less) => fanout.lagging += 1,
                     Err(Refused::Overflow) => fanout.slow += 1,
                     Err(Refused::Closed) => {}
                 }

@@ -21,12 +21,12 @@ use std::{
 use parking_lot::RwLock;
 
 use crate::{
-    model::{Channel, Filter, SubscriptionKey, Withheld},
+    model::{Channel, Filter, SlowPolicy, SubscriptionKey, Withheld},
     protocol::frame::{Style, WireForm},
 };
 
-pub(crate) use mailbox::{Mail, Mailbox};
 use audience::Audience;
+pub(crate) use mailbox::{Mail, Mailbox};
 use numbers::Numbers;
 pub(crate) use registry::Registry;
 
@@ -47,6 +47,8 @@ pub(crate) struct Subscriber {
     pub(crate) join_leave: bool,
     /// Which publications it wants; `None` for all.
     pub(crate) filter: Option<Arc<Filter>>,
+    /// What happens when its connection reads too slowly.
+    pub(crate) slow: SlowPolicy,
 }
 
 /// Subscribers by channel.

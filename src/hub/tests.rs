@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{fanout::Fanout, mailbox::Refused, *};
 use crate::{
     model::{
-        Broadcast, ChannelEvent, ClientId, ClientInfo, Delivery, Disconnect, Encoding, Epoch, FilterNode,
-        Frame, LabelFilter, Publication, Target, UserId, Version,
+        Broadcast, ChannelEvent, ClientId, ClientInfo, Delivery, Disconnect, Encoding, Epoch,
+        FilterNode, Frame, LabelFilter, Publication, Target, UserId, Version,
     },
     protocol::frame::{Compression, Delta, Framing, PositionFormat},
 };
@@ -37,6 +37,7 @@ fn subscriber(mailbox: &Arc<Mailbox>, generation: u32) -> Subscriber {
         style: Style::default(),
         join_leave: false,
         filter: None,
+        slow: SlowPolicy::default(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Channel, ClientId, Filter, LabelFilter, RecoveryMode, StreamPosition, UserId};
+use super::{
+    Batch, Channel, ClientId, Filter, LabelFilter, RecoveryMode, SlowPolicy, StreamPosition, UserId,
+};
 
 /// Options of one subscription, granted by the policy or given by the server (client-protocol.md 4.6.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,8 +45,24 @@ pub struct SubscribeOptions {
     pub allow_tags_filter: bool,
     /// Which publications it wants; `None` for all.
     pub filter: Option<Arc<Filter>>,
+    /// How publications wait for each other.
+    pub batch: Batch,
+    /// What happens when the client reads too slowly.
+    pub slow_policy: SlowPolicy,
     /// Where the permission came from.
     pub source: SubscribeSource,
+}
+
+impl SubscribeOptions {
+    /// What happens when this subscriber reads too slowly: only a position can be recovered from.
+    #[must_use]
+    pub fn effective_slow_policy(&self) -> SlowPolicy {
+        let positioned = self.positioned || self.recoverable;
+        match self.slow_policy {
+            SlowPolicy::Recover if !positioned => SlowPolicy::Disconnect,
+            policy => policy,
+        }
+    }
 }
 
 /// Where a subscription came from (tokens.md 8.4).

@@ -12,7 +12,9 @@ mod publication;
 mod secret;
 mod time;
 
-pub use channel::{Channel, ChannelOptions, DataFormat, RecoveryMode, SubscriptionType};
+pub use channel::{
+    Batch, Channel, ChannelOptions, DataFormat, RecoveryMode, SlowPolicy, SubscriptionType,
+};
 pub use client::{
     Certified, ClientId, ClientInfo, Credentials, Encoding, NodeId, Peer, UserId, Version,
 };

@@ -47,6 +47,12 @@ fn fan_out(shared: &Shared, broadcast: &Arc<Broadcast>) {
             .with_label_values(&[""])
             .inc_by(fanout.unwanted as u64);
     }
+    if fanout.lagging > 0 {
+        let lagging = &shared.metrics.clients.lagging;
+        lagging
+            .with_label_values::<&str>(&[])
+            .inc_by(fanout.lagging as u64);
+    }
     if fanout.slow > 0 {
         shared.metrics.clients.slow.inc_by(fanout.slow as u64);
     }

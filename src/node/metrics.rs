@@ -70,6 +70,8 @@ pub(super) struct Clients {
     pub(super) inflight: IntGaugeVec,
     /// Closed because they read too slowly.
     pub(super) slow: IntCounter,
+    /// Deliveries that were left out, or put off, because a client reads too slowly.
+    pub(super) lagging: IntCounterVec,
     /// Ended connections by transport and code of the close.
     pub(super) closes: IntCounterVec,
 }
@@ -312,6 +314,11 @@ impl Clients {
                 &by_client,
             )?,
             slow: slow.with_label_values::<&str>(&[]),
+            lagging: own.counters(
+                "lagging_deliveries_total",
+                "deliveries left out or put off because a client reads too slowly",
+                &[],
+            )?,
             closes: own.counters(
                 "connection_closes_total",
                 "ended connections",

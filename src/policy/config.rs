@@ -116,6 +116,14 @@ pub struct ChannelOptionsConfig {
     pub allow_channel_compaction: bool,
     /// Publications of clients do not come back to them.
     pub exclude_publisher: bool,
+    /// So many publications are written at once.
+    pub batch_max_size: usize,
+    /// How long the first one waits.
+    pub batch_max_delay: Duration,
+    /// Only the newest publication of a batch is written.
+    pub batch_flush_latest: bool,
+    /// `disconnect` (the same as empty), `latest` or `recover`.
+    pub slow_policy: String,
     /// Subscribe with the empty user, in addition to the next.
     pub allow_subscribe_for_anonymous: bool,
     /// Subscribe without a token.

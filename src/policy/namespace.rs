@@ -17,7 +17,8 @@ use super::{
 use crate::{
     auth::pattern,
     model::{
-        ChannelOptions, ClientError, DataFormat, RecoveryMode, SubscribeOptions, SubscriptionType,
+        Batch, ChannelOptions, ClientError, DataFormat, RecoveryMode, SlowPolicy, SubscribeOptions,
+        SubscriptionType,
     },
 };
 
@@ -91,6 +92,27 @@ impl Namespaces {
         self.get(name.namespace.unwrap_or_default())
             .map(|namespace| Resolved { name, namespace })
             .ok_or(ClientError::UNKNOWN_CHANNEL)
+    }
+}
+
+/// Nobody waits without an end, and of publications that build upon each other none may be left out.
+fn batch(options: &ChannelOptionsConfig) -> Option<Batch> {
+    let batch = Batch {
+        max_size: options.batch_max_size,
+        max_delay: options.batch_max_delay,
+        flush_latest: options.batch_flush_latest,
+    };
+    let endless = batch.max_delay.is_zero() && (batch.max_size > 0 || batch.flush_latest);
+    let breaks = batch.flush_latest && !options.allowed_delta_types.is_empty();
+    (!endless && !breaks).then_some(batch)
+}
+
+fn slow_policy(options: &ChannelOptionsConfig) -> Option<SlowPolicy> {
+    match options.slow_policy.as_str() {
+        "" | "disconnect" => Some(SlowPolicy::Disconnect),
+        "latest" if options.allowed_delta_types.is_empty() => Some(SlowPolicy::Latest),
+        "recover" if options.history_size > 0 => Some(SlowPolicy::Recover),
+        _ => None,
     }
 }
 
@@ -169,6 +191,8 @@ impl Namespace {
                     delta: !options.allowed_delta_types.is_empty(),
                     compaction: options.allow_channel_compaction,
                     allow_tags_filter: options.allow_tags_filter,
+                    batch: batch(options).ok_or_else(|| invalid("batch_max_delay"))?,
+                    slow_policy: slow_policy(options).ok_or_else(|| invalid("slow_policy"))?,
                     server_side_refresh: options.sub_refresh_proxy_enabled,
                     ..SubscribeOptions::default()
                 },

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::frame::PositionFormat;
 use crate::model::{
-    Channel, ClientError, ClientId, ClientInfo, Disconnect, FilterNode, Publication, StreamPosition,
-    Unsubscribe,
+    Channel, ClientError, ClientId, ClientInfo, Disconnect, FilterNode, Publication,
+    StreamPosition, Unsubscribe,
 };
 
 /// One command of a client.

@@ -2,6 +2,7 @@
 
 use super::{
     Effect, Effects, Session, Whole,
+    batch::Pushed,
     recovery::{Gap, Step, follows},
     subscription::State as Sub,
 };
@@ -27,7 +28,10 @@ impl Session {
                     self.close(Disconnect::SLOW, out);
                 }
             }
-            Sub::Live(_) => self.deliver(now, delivery, out),
+            Sub::Live(live) => match &mut live.behind {
+                Some(behind) => behind.hold(delivery),
+                None => self.deliver(now, delivery, out),
+            },
             Sub::Authorizing(_) | Sub::Leaving => {}
         }
     }
@@ -44,13 +48,13 @@ impl Session {
         };
         match verdict {
             Ok(Step::Known) => {}
-            Ok(Step::Next) => self.write(delivery, out),
+            Ok(Step::Next) => self.write(now, delivery, out),
             Err(Gap) => self.insufficient_state(delivery.key, out),
         }
     }
 
     /// Writes what the client can read: a delta needs the payload before it.
-    fn write(&mut self, delivery: Delivery, out: &mut Effects) {
+    pub(super) fn write(&mut self, now: Now, delivery: Delivery, out: &mut Effects) {
         let Some(subscription) = self.table.get_mut(delivery.key) else {
             return;
         };
@@ -60,24 +64,37 @@ impl Session {
         };
         let mut frame = delivery.frame;
         let had_base = live.has_base;
+        let (mut is_publication, mut whole) = (false, 0);
         if let ChannelEvent::Publication(publication, _) = &delivery.broadcast.event {
+            (is_publication, whole) = (true, publication.data.len());
             if publication.except.as_ref() == Some(&self.birth.client) {
                 frame = Frame::Withheld;
             }
             // What stands outside the stream replaces the payload that the next one builds upon.
             live.has_base = publication.offset > 0 && !matches!(frame, Frame::Withheld);
         }
-        match frame {
-            Frame::Finished(bytes) => out.push(Effect::Frame(bytes)),
-            Frame::Delta(bytes, _) if had_base => out.push(Effect::Frame(bytes)),
-            Frame::Delta(_, complete) => out.push(Effect::Complete(Whole {
-                broadcast: delivery.broadcast,
-                complete,
-                look,
-            })),
-            Frame::Withheld => {}
-            Frame::Inappropriate => self.close(Disconnect::INAPPROPRIATE_PROTOCOL, out),
-        }
+        let (effect, size) = match frame {
+            Frame::Delta(_, complete) if !had_base => {
+                let whole_one = Whole {
+                    broadcast: delivery.broadcast,
+                    complete,
+                    look,
+                };
+                (Effect::Complete(whole_one), whole)
+            }
+            Frame::Finished(bytes) | Frame::Delta(bytes, _) => {
+                let size = bytes.len();
+                (Effect::Frame(bytes), size)
+            }
+            Frame::Withheld => return,
+            Frame::Inappropriate => return self.close(Disconnect::INAPPROPRIATE_PROTOCOL, out),
+        };
+        let pushed = Pushed {
+            effect,
+            size,
+            is_publication,
+        };
+        self.emit(now, delivery.key, pushed, out);
     }
 
     /// The engine has lost publications: who has a position is told, unless it is past what was lost.
@@ -149,6 +166,9 @@ impl Session {
         let Sub::Live(live) = &mut subscription.state else {
             return;
         };
+        if live.behind.is_some() {
+            return;
+        }
         let Some(position) = &mut live.position else {
             return;
         };

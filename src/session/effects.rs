@@ -104,6 +104,15 @@ pub(crate) enum Call {
     RenewPresence(Vec<(Channel, Arc<ClientInfo>)>),
     /// Read the top of a stream, to compare with the position of a subscription; before that, what its filter kept from it.
     Top(Channel, SubscriptionKey),
+    /// Read the publications after a position for a subscription that fell behind; with `resume` the mailbox takes deliveries
+    /// for it again before that.
+    ReadOn {
+        channel: Channel,
+        key: SubscriptionKey,
+        since: StreamPosition,
+        limit: usize,
+        resume: bool,
+    },
 }
 
 /// The engine's part of a subscribe.
@@ -223,6 +232,8 @@ pub(crate) enum Outcome {
     SubRenewed(Result<Option<SubRefreshed>, Rejection>),
     /// Of [`Call::Top`]; `None` when it could not be read.
     Top(Option<StreamPosition>, Option<Withheld>),
+    /// Of [`Call::ReadOn`]; `None` when it could not be read.
+    ReadOn(Option<Joined>),
     /// Of a call without answer.
     Done,
 }

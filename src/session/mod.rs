@@ -8,6 +8,8 @@
 //! - `expired`: the deadline has passed.
 //! - `ready`: whether another command may be given (client-protocol.md 4.12).
 
+mod batch;
+mod behind;
 mod command;
 mod connect;
 mod delivery;
@@ -93,6 +95,7 @@ enum Pending {
     Renew,
     SubRenew(crate::model::SubscriptionKey),
     Top(crate::model::SubscriptionKey),
+    ReadOn(crate::model::SubscriptionKey),
     Nothing,
 }
 
@@ -218,6 +221,7 @@ impl Session {
         if self.is_closed() {
             return;
         }
+        self.flush_all(&why, out);
         self.state = State::Closed;
         let why = why.cut();
         let tells = !self.birth.close_carries_reason && self.version == Version::V2;
@@ -323,6 +327,7 @@ impl Session {
             (Pending::Top(key), Outcome::Top(top, withheld)) => {
                 self.position_checked(now, key, (top, withheld), out)
             }
+            (Pending::ReadOn(key), Outcome::ReadOn(page)) => self.caught_up(now, key, page, out),
             (Pending::Nothing, _) => {}
             // A call of another kind than it was started as is a defect of the driver; the peer is told to come again.
             (_, _) => self.close(Disconnect::SERVER_ERROR, out),

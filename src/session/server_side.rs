@@ -56,6 +56,7 @@ impl Session {
 
     /// Subscribes anew in the same place: nobody sees a leave, and deliveries of the old generation are dropped.
     fn replace(&mut self, old: SubscriptionKey, start: Start, out: &mut Effects) {
+        self.flush(old, out);
         let key = self.table.renew(old);
         let Some(subscription) = self.table.get_mut(key) else {
             return;

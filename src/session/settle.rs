@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     model::{
-        Channel, ClientError, ClientId, Disconnect, Encoding, Filter, FilterNode, Now, Publication, RecoveryMode,
-        Rejection, StreamPosition, SubscribeOptions, SubscriptionKey, Version,
+        Channel, ClientError, ClientId, Disconnect, Encoding, Filter, FilterNode, Now, Publication,
+        RecoveryMode, Rejection, StreamPosition, SubscribeOptions, SubscriptionKey, Version,
     },
     protocol::{
         SubscribeRequest, SubscribeResult, delta,
@@ -131,7 +131,11 @@ impl Session {
             result.recovered = settled.recovered;
             result.epoch = settled.position.epoch.as_str().to_owned();
             result.offset = told_offset(version, asked, &settled);
-            result.publications = missed(joining, settled, (&self.birth.client, options.filter.as_deref()));
+            result.publications = missed(
+                joining,
+                settled,
+                (&self.birth.client, options.filter.as_deref()),
+            );
             if style.delta != Delta::Off {
                 as_deltas(&mut result.publications, encoding);
             } else if mode == RecoveryMode::Cache {

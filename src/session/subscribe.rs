@@ -262,6 +262,8 @@ impl Session {
             checked: now.instant,
             has_base: joining.has_base,
             suspect: None,
+            held: None,
+            behind: None,
         });
         subscription.announced = subscription.options.join_leave;
         let announce = subscription
@@ -269,6 +271,9 @@ impl Session {
             .then(|| (subscription.channel.clone(), Arc::clone(&subscription.info)));
         for delivery in joining.held {
             self.delivery(now, delivery, out);
+        }
+        if joining.fell_behind {
+            self.fell_behind(key, out);
         }
         if let Some((channel, info)) = announce {
             self.call(Call::AnnounceJoin(channel, info), Pending::Nothing, out);

@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use super::effects::Joined;
+use super::{batch::Held, behind::Behind, effects::Joined};
 use crate::{
     model::{
         Channel, ClientInfo, Delivery, StreamPosition, SubscribeCommand, SubscribeOptions,
@@ -60,6 +60,8 @@ pub(super) struct Joining {
     pub(super) held: Vec<Delivery>,
     /// Bytes of it.
     pub(super) held_bytes: usize,
+    /// The mailbox has dropped what came after `held`.
+    pub(super) fell_behind: bool,
     /// See [`Live::has_base`], once it is settled.
     pub(super) has_base: bool,
 }
@@ -74,6 +76,7 @@ impl Joining {
             joined: None,
             held: Vec::new(),
             held_bytes: 0,
+            fell_behind: false,
             has_base: false,
         }
     }
@@ -90,6 +93,10 @@ pub(super) struct Live {
     pub(super) has_base: bool,
     /// A top that was ahead of the position at the last check.
     pub(super) suspect: Option<u64>,
+    /// Pushes that wait for each other.
+    pub(super) held: Option<Box<Held>>,
+    /// The client read too slowly and is brought up to date.
+    pub(super) behind: Option<Box<Behind>>,
 }
 
 /// State of a subscription.

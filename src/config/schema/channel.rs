@@ -65,6 +65,10 @@ table! {
     B delta_publish         bool(false) "Every publication counts as one made for deltas.";
     C allow_channel_compaction bool(false) "Clients may ask for a number in place of the channel's name in everything they are sent of it.";
     C exclude_publisher     bool(false) "What a client publishes does not come back to this very connection.";
+    C batch_max_size        int(0)      "Write so many publications of a channel to a subscriber at once; 0 means any number. Needs `batch_max_delay`.";
+    C batch_max_delay       secs(0)     "Let publications of a channel wait so long for each other; 0 means not at all.";
+    C batch_flush_latest    bool(false) "Write only the newest publication of a batch; not together with deltas.";
+    C slow_policy           text("disconnect") "When a client reads too slowly: `disconnect`, `latest` keeps the newest publication, `recover` brings it up to date from history.";
     A allow_subscribe_for_anonymous bool(false) "The next rule holds for the empty user as well.";
     A allow_subscribe_for_client    bool(false) "Clients may subscribe without a token.";
     B allow_publish_for_anonymous   bool(false) "The two rules below hold for the empty user as well.";

@@ -197,7 +197,11 @@ fn comparison(node: &FilterNode) -> Result<Expression, InvalidFilter> {
         if !none {
             return Err(InvalidFilter::Operand);
         }
-        return Ok(if node.cmp == "ex" { tests(Test::Exists) } else { not(Test::Exists) });
+        return Ok(if node.cmp == "ex" {
+            tests(Test::Exists)
+        } else {
+            not(Test::Exists)
+        });
     }
     let several = matches!(&*node.cmp, "in" | "nin");
     let single = matches!(

@@ -61,7 +61,11 @@ fn every_comparison_does_what_its_row_says() {
         assert_eq!(holds(node, there), *with, "{node:?}");
         assert_eq!(holds(node, &[]), *without, "{node:?} without tags");
         let compiled = Filter::compile(node).unwrap();
-        assert_eq!(compiled.matches(None), *without, "{node:?} with none at all");
+        assert_eq!(
+            compiled.matches(None),
+            *without,
+            "{node:?} with none at all"
+        );
     }
 }
 
@@ -76,7 +80,12 @@ fn numbers_compare_as_decimals_of_any_length() {
         ("+1", "gte", "1", true),
         ("0.10", "lt", "0.2", true),
         ("0.3", "gt", "0.25", true),
-        ("10000000000000000000000000000000000001", "gt", "10000000000000000000000000000000000000", true),
+        (
+            "10000000000000000000000000000000000001",
+            "gt",
+            "10000000000000000000000000000000000000",
+            true,
+        ),
         ("0.00000000000000000000000000000000000001", "gt", "0", true),
         ("007", "lte", "7", true),
         ("1e3", "gt", "1", false),
@@ -90,7 +99,11 @@ fn numbers_compare_as_decimals_of_any_length() {
     ];
     for (value, cmp, operand, expected) in rows {
         let node = leaf("p", cmp, operand, &[]);
-        assert_eq!(holds(&node, &[("p", value)]), expected, "{value} {cmp} {operand}");
+        assert_eq!(
+            holds(&node, &[("p", value)]),
+            expected,
+            "{value} {cmp} {operand}"
+        );
     }
 }
 
@@ -114,14 +127,26 @@ fn what_is_no_filter_is_refused() {
         (group("or", vec![]), InvalidFilter::Nodes),
         (group("not", vec![]), InvalidFilter::Nodes),
         (group("not", vec![ok(), ok()]), InvalidFilter::Nodes),
-        (group("and", vec![ok(), FilterNode::default()]), InvalidFilter::Comparison),
+        (
+            group("and", vec![ok(), FilterNode::default()]),
+            InvalidFilter::Comparison,
+        ),
     ];
     for (node, expected) in rows {
         assert_eq!(Filter::compile(&node), Err(expected), "{node:?}");
     }
-    assert!(Filter::compile(&leaf("", "ex", "", &[])).is_ok(), "presence of the empty key");
-    let ignored = FilterNode { nodes: vec![FilterNode::default()], ..ok() };
-    assert!(Filter::compile(&ignored).is_ok(), "a comparison has no nodes, they are ignored");
+    assert!(
+        Filter::compile(&leaf("", "ex", "", &[])).is_ok(),
+        "presence of the empty key"
+    );
+    let ignored = FilterNode {
+        nodes: vec![FilterNode::default()],
+        ..ok()
+    };
+    assert!(
+        Filter::compile(&ignored).is_ok(),
+        "a comparison has no nodes, they are ignored"
+    );
 }
 
 #[test]
@@ -214,7 +239,13 @@ fn any_filter() -> impl Strategy<Value = FilterNode> {
                 "ex" | "nex" => (String::new(), Vec::new()),
                 _ => (val, Vec::new()),
             };
-            FilterNode { key, cmp: cmp.to_owned(), val, vals, ..FilterNode::default() }
+            FilterNode {
+                key,
+                cmp: cmp.to_owned(),
+                val,
+                vals,
+                ..FilterNode::default()
+            }
         },
     );
     leaf.prop_recursive(4, 20, 3, |inner| {

@@ -67,6 +67,7 @@ impl Connection {
             self.outgoing.taken += mail.cost();
             match mail {
                 Mail::Delivery(delivery) => self.session.delivery(now, delivery, &mut self.effects),
+                Mail::Behind(key) => self.session.fell_behind(key, &mut self.effects),
                 Mail::Subscribe(command) => self
                     .session
                     .subscribe_server_side(*command, &mut self.effects),

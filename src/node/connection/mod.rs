@@ -20,7 +20,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::Instrument as _;
 
-use self::{feeds::Feeds, outgoing::Outgoing};
+use self::{
+    feeds::Feeds,
+    outgoing::{Delay, Outgoing},
+};
 use super::{
     Close, Inbound, Link, LinkTraits, Shared,
     dispatch::{Caller, Performed},
@@ -75,6 +78,7 @@ struct Connection {
     feeds: Option<Box<Feeds>>,
     effects: Effects,
     outgoing: Outgoing,
+    delay: Delay,
     report: Report,
     ending: Option<Ending>,
     /// The end is decided, running calls are waited for until then.
@@ -142,6 +146,7 @@ impl Connection {
             feeds: None,
             effects: Effects::new(),
             outgoing: Outgoing::new(),
+            delay: Delay::new(&shared.config.client),
             report,
             ending: None,
             leaving: None,
@@ -294,6 +299,9 @@ impl Connection {
         if self.ending.as_ref().is_some_and(silent) {
             return false;
         }
+        if self.ending.is_none() && self.outgoing.waits(self.delay) {
+            return true;
+        }
         let (publications, bytes) = (self.outgoing.publications, self.outgoing.publication_bytes);
         self.report.published(publications, bytes);
         if self.outgoing.is_empty() {
@@ -363,7 +371,10 @@ impl Connection {
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.deadline().map(Instant::from_std);
         let leaving = self.leaving.as_ref().map(|(_, until)| *until);
-        [session, self.linger, leaving].into_iter().flatten().min()
+        [session, self.linger, leaving, self.outgoing.due]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Deregisters, tells the peer, and undoes the subscriptions while the transport closes.

@@ -1,6 +1,11 @@
 //! The batch of one connection: finished frames on their way to one write, and what they count for.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::node::config::ClientConfig;
 
 /// The batch that is being put together.
 pub(super) struct Outgoing {
@@ -12,6 +17,28 @@ pub(super) struct Outgoing {
     pub(super) taken: usize,
     /// The link has bytes of its own to write.
     pub(super) flush: bool,
+    /// What is here waits for more until then.
+    pub(super) due: Option<Instant>,
+}
+
+/// How long a batch waits for more, and for how many messages (`write_delay`, `max_messages_in_frame`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delay {
+    time: Duration,
+    messages: usize,
+}
+
+impl Delay {
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        let messages = match config.max_messages_in_frame {
+            0 => 16,
+            any => usize::try_from(any).unwrap_or(usize::MAX),
+        };
+        Self {
+            time: config.write_delay,
+            messages,
+        }
+    }
 }
 
 impl Outgoing {
@@ -23,6 +50,7 @@ impl Outgoing {
             publication_bytes: 0,
             taken: 0,
             flush: false,
+            due: None,
         }
     }
 
@@ -37,12 +65,23 @@ impl Outgoing {
         self.push(frame);
     }
 
+    /// The batch may wait for more: it is small, young, and nothing hurries.
+    pub(super) fn waits(&mut self, delay: Delay) -> bool {
+        let full = self.batch.len() >= delay.messages || self.bytes >= super::BATCH_BYTES;
+        if delay.time.is_zero() || full || self.flush || self.batch.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        *self.due.get_or_insert(now + delay.time) > now
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.batch.is_empty() && !self.flush
     }
 
     /// The batch has left: gives the memory of a burst back.
     pub(super) fn reset(&mut self) {
+        self.due = None;
         self.batch.clear();
         if self.batch.capacity() > super::KEPT {
             self.batch = Vec::new();

@@ -124,6 +124,21 @@ impl Caller {
                 let withheld = self.shared.hub.withheld(&channel, &self.mailbox, key);
                 Outcome::Top(self.shared.top(&channel).await.ok(), withheld)
             }
+            Call::ReadOn {
+                channel,
+                key,
+                since,
+                limit,
+                resume,
+            } => {
+                if resume {
+                    self.mailbox.resume(key);
+                }
+                let page = self
+                    .read_missed(&channel, Some(since), (limit, false))
+                    .await;
+                Outcome::ReadOn(page.ok())
+            }
             question => Outcome::Reply(self.answer(question).await),
         }
     }
@@ -226,6 +241,7 @@ impl Caller {
             style,
             join_leave: options.push_join_leave,
             filter: options.filter.clone(),
+            slow: options.effective_slow_policy(),
         };
         let outcome = async {
             self.shared
@@ -330,6 +346,7 @@ impl Caller {
             announce,
         } = leave;
         self.shared.hub_leave(&channel, &self.mailbox, key);
+        self.mailbox.forget(key);
         if presence {
             self.shared.metrics.action("remove_presence");
             if let Err(error) = self

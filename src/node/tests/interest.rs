@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::{bus::*, *};
 use crate::{
     hub::{Mailbox, Subscriber},
-    model::{SubscriptionKey, Version},
+    model::{SlowPolicy, SubscriptionKey, Version},
     protocol::frame::{PositionFormat, Style, WireForm},
 };
 
@@ -25,6 +25,7 @@ fn subscriber(generation: u32) -> Subscriber {
         style: Style::default(),
         join_leave: false,
         filter: None,
+        slow: SlowPolicy::default(),
     }
 }
 

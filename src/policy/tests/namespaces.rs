@@ -216,14 +216,14 @@ fn the_personal_channel_needs_its_namespace() {
 /// A table Channel options as the loader gives it.
 fn options_tree() -> serde_json::Map<String, Value> {
     let switches = "presence join_leave force_push_join_leave force_positioning allow_positioning force_recovery \
-        allow_recovery auto_cache_recover allow_tags_filter delta_publish allow_channel_compaction exclude_publisher allow_subscribe_for_anonymous \
+        allow_recovery auto_cache_recover allow_tags_filter batch_flush_latest delta_publish allow_channel_compaction exclude_publisher allow_subscribe_for_anonymous \
         allow_subscribe_for_client allow_publish_for_anonymous allow_publish_for_subscriber allow_publish_for_client \
         allow_presence_for_anonymous allow_presence_for_subscriber allow_presence_for_client \
         allow_history_for_anonymous allow_history_for_subscriber allow_history_for_client \
         allow_user_limited_channels subscribe_proxy_enabled publish_proxy_enabled subscribe_stream_proxy_enabled \
         sub_refresh_proxy_enabled subscribe_stream_proxy_bidirectional \
         something_else";
-    let texts = "force_recovery_mode channel_regex publication_data_format subscription_type subscribe_proxy_name \
+    let texts = "force_recovery_mode channel_regex publication_data_format subscription_type subscribe_proxy_name slow_policy \
         publish_proxy_name sub_refresh_proxy_name subscribe_stream_proxy_name";
     let mut options = serde_json::Map::new();
     for key in switches.split_whitespace() {
@@ -234,6 +234,8 @@ fn options_tree() -> serde_json::Map<String, Value> {
     }
     let none = json!({"secs": 0, "nanos": 0});
     options.insert("history_size".to_owned(), json!(0));
+    options.insert("batch_max_size".to_owned(), json!(0));
+    options.insert("batch_max_delay".to_owned(), none.clone());
     options.insert("history_ttl".to_owned(), none.clone());
     options.insert("history_meta_ttl".to_owned(), none);
     options.insert("allowed_delta_types".to_owned(), json!(["fossil"]));

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::{ENCODINGS, LIMIT, VERSIONS, commands, form, hex, unframe, websocket};
 use crate::{
     model::{
-        ClientError, ClientInfo, Disconnect, Encoding, FilterNode, Publication, StreamPosition, Unsubscribe,
-        Version,
+        ClientError, ClientInfo, Disconnect, Encoding, FilterNode, Publication, StreamPosition,
+        Unsubscribe, Version,
     },
     protocol::{
         Command, ConnectRequest, ConnectResult, Decoder, HistoryRequest, HistoryResult,

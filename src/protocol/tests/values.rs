@@ -100,32 +100,29 @@ fn subscribe(encoding: Encoding) -> impl Strategy<Value = SubscribeRequest> {
             any::<i32>(),
         ),
     )
-        .prop_map(|((channel, token, epoch, delta, data), flags, tags_filter, numbers)| {
-            let [
-                recover,
-                positioned,
-                recoverable,
-                join_leave,
-            ] = flags;
-            let (seq, r#gen, offset, flag, kind) = numbers;
-            SubscribeRequest {
-                channel,
-                token,
-                recover,
-                seq,
-                r#gen,
-                epoch,
-                offset,
-                data,
-                positioned,
-                recoverable,
-                join_leave,
-                delta,
-                tags_filter,
-                flag,
-                kind,
-            }
-        })
+        .prop_map(
+            |((channel, token, epoch, delta, data), flags, tags_filter, numbers)| {
+                let [recover, positioned, recoverable, join_leave] = flags;
+                let (seq, r#gen, offset, flag, kind) = numbers;
+                SubscribeRequest {
+                    channel,
+                    token,
+                    recover,
+                    seq,
+                    r#gen,
+                    epoch,
+                    offset,
+                    data,
+                    positioned,
+                    recoverable,
+                    join_leave,
+                    delta,
+                    tags_filter,
+                    flag,
+                    kind,
+                }
+            },
+        )
 }
 
 fn connect(encoding: Encoding) -> impl Strategy<Value = ConnectRequest> {

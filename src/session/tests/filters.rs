@@ -37,8 +37,15 @@ fn tagged(offset: u64, value: &str) -> Arc<Publication> {
 }
 
 /// Subscribes with a filter on `x`; the client has seen offset 1, the stream ends as given.
-fn subscribed(publications: Vec<Arc<Publication>>, top: u64) -> (Wire, SubscriptionKey, SubscribeResult) {
-    let mut wire = Wire::connected(Version::V2);
+fn subscribed(
+    publications: Vec<Arc<Publication>>,
+    top: u64,
+) -> (Wire, SubscriptionKey, SubscribeResult) {
+    let quiet = Config {
+        ping_interval: None,
+        ..config()
+    };
+    let mut wire = Wire::connected_with(quiet, Version::V2, identified());
     let request = SubscribeRequest {
         recover: true,
         offset: 1,
@@ -64,7 +71,13 @@ fn a_filter_needs_permission_and_has_to_be_one() {
     let rows = [
         (recoverable(), only("x")),
         (allowing(), FilterNode::default()),
-        (allowing(), FilterNode { cmp: "zz".into(), ..only("x") }),
+        (
+            allowing(),
+            FilterNode {
+                cmp: "zz".into(),
+                ..only("x")
+            },
+        ),
     ];
     for (options, node) in rows {
         let mut wire = Wire::connected(Version::V2);
@@ -95,18 +108,31 @@ fn what_was_missed_is_filtered_after_its_completeness_was_judged() {
     let told: Vec<_> = result.publications.iter().map(|one| one.offset).collect();
     assert_eq!((result.recovered, told), (true, vec![3]));
     let (_, _, result) = subscribed(vec![tagged(2, "y"), tagged(4, "x")], 4);
-    assert!(!result.recovered && result.publications.is_empty(), "3 is missing");
+    assert!(
+        !result.recovered && result.publications.is_empty(),
+        "3 is missing"
+    );
 }
 
 #[test]
 fn what_the_filter_kept_back_is_no_gap_and_what_is_missing_is() {
     let (mut wire, key, _) = subscribed(vec![tagged(2, "x")], 2);
-    wire.deliver(Delivery { skipped: 3, ..delivery(key, 6, "e") });
+    wire.deliver(Delivery {
+        skipped: 3,
+        ..delivery(key, 6, "e")
+    });
     wire.deliver(delivery(key, 7, "e"));
     assert_eq!(wire.frames.len(), 2);
-    wire.deliver(Delivery { skipped: 1, ..delivery(key, 10, "e") });
+    wire.deliver(Delivery {
+        skipped: 1,
+        ..delivery(key, 10, "e")
+    });
     assert_eq!(wire.frames.len(), 2, "8 is missing");
-    assert!(wire.calls.iter().any(|(_, call)| matches!(call, Call::Leave(_))));
+    assert!(
+        wire.calls
+            .iter()
+            .any(|(_, call)| matches!(call, Call::Leave(_)))
+    );
 }
 
 #[test]
@@ -115,11 +141,21 @@ fn held_publications_are_merged_with_what_was_kept_back_between_them() {
     wire.send(Request::Subscribe(Box::new(wish(only("x")))));
     wire.answer(Outcome::Subscribe(Ok(Box::new(allowing()))));
     let key = wire.join_key();
-    wire.deliver(Delivery { skipped: 2, ..delivery(key, 8, "e") });
-    wire.answer(Outcome::Joined(Ok(Joined { top: position(6, "e"), ..Joined::default() })));
+    wire.deliver(Delivery {
+        skipped: 2,
+        ..delivery(key, 8, "e")
+    });
+    wire.answer(Outcome::Joined(Ok(Joined {
+        top: position(6, "e"),
+        ..Joined::default()
+    })));
     assert_eq!(wire.close_code(), None);
     wire.deliver(delivery(key, 9, "e"));
-    assert_eq!(wire.frames.len(), 1, "8 came with the position of the reply");
+    assert_eq!(
+        wire.frames.len(),
+        1,
+        "8 came with the position of the reply"
+    );
 }
 
 #[test]
@@ -136,7 +172,10 @@ fn a_position_check_counts_what_was_kept_back_and_finds_what_was_lost() {
             wire.pass(Duration::from_secs(60));
             wire.answer(Outcome::Top(Some(position(9, "e")), withheld()));
         }
-        let left = wire.calls.iter().any(|(_, call)| matches!(call, Call::Leave(_)));
+        let left = wire
+            .calls
+            .iter()
+            .any(|(_, call)| matches!(call, Call::Leave(_)));
         assert_eq!(left, !survives);
     }
 }

@@ -268,6 +268,7 @@ fn name(call: &Call) -> &'static str {
         Call::SubRenew(_) => "sub_renew",
         Call::RenewPresence(_) => "renew presence",
         Call::Top(..) => "top",
+        Call::ReadOn { .. } => "read on",
         Call::Publish { .. } => "publish",
         Call::Presence { .. } => "presence",
         Call::PresenceStats { .. } => "presence_stats",
@@ -288,6 +289,7 @@ fn fits(call: &Call, outcome: &Outcome) -> bool {
         Outcome::Renewed(_) => name(call) == "renew",
         Outcome::SubRenewed(_) => name(call) == "sub_renew",
         Outcome::Top(..) => name(call) == "top",
+        Outcome::ReadOn(_) => name(call) == "read on",
         Outcome::Done => matches!(
             name(call),
             "leave" | "announce join" | "renew presence" | "deregister"
