@@ -718,3 +718,75 @@ fn a_publication_nobody_wants_costs_its_filters_and_not_its_subscribers() {
     });
     assert_eq!(allocations.count_total, 0);
 }
+
+fn reading_slowly(mailbox: &Arc<Mailbox>, slow: SlowPolicy) -> Subscriber {
+    Subscriber {
+        slow,
+        ..subscriber(mailbox, 1)
+    }
+}
+
+fn large(offset: u64) -> Arc<Broadcast> {
+    let publication = Arc::new(Publication {
+        offset,
+        data: Bytes::from(format!("\"{}\"", "x".repeat(10_000))),
+        ..Publication::default()
+    });
+    Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::Publication(publication, Epoch::from("e")),
+    })
+}
+
+#[test]
+fn the_newest_is_kept_for_a_slow_reader_and_nothing_is_a_gap() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(1 << 20));
+    hub.join(&channel(), reading_slowly(&mailbox, SlowPolicy::Latest));
+    let lagging: usize = (1..=100).map(|n| hub.broadcast(&large(n)).lagging).sum();
+    let first = deliveries(&mailbox);
+    let reached = u64::try_from(first.len()).unwrap();
+    assert!((8..=13).contains(&reached), "128 KiB: {reached}");
+    assert_eq!(lagging, 100 - first.len());
+    assert_eq!(deliveries(&mailbox), [(100, 99 - reached)]);
+    mailbox.written(1 << 20);
+    assert_eq!(hub.broadcast(&large(101)).queued, 1);
+    assert_eq!(deliveries(&mailbox), [(101, 0)]);
+}
+
+#[test]
+fn a_slow_reader_that_recovers_is_told_once_and_given_nothing_until_it_resumes() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(1 << 20));
+    hub.join(&channel(), reading_slowly(&mailbox, SlowPolicy::Recover));
+    for offset in 1..=100 {
+        hub.broadcast(&large(offset));
+    }
+    let mails = take(&mailbox).unwrap().unwrap();
+    let told: Vec<_> = mails
+        .iter()
+        .enumerate()
+        .filter(|(_, mail)| matches!(mail, Mail::Behind(_)))
+        .map(|(at, _)| at)
+        .collect();
+    assert_eq!(told, [mails.len() - 1], "once, and last");
+    let bytes: usize = mails.iter().map(Mail::cost).sum();
+    assert!(bytes <= 128 * 1024, "{bytes}");
+    mailbox.written(bytes);
+    assert_eq!(hub.broadcast(&large(101)).lagging, 1);
+    mailbox.resume(key(1));
+    assert_eq!(hub.broadcast(&large(102)).queued, 1);
+    assert_eq!(deliveries(&mailbox), [(102, 0)]);
+    assert!(!mailbox.overflowed());
+}
+
+#[test]
+fn without_a_policy_a_slow_reader_is_closed() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(300_000));
+    hub.join(&channel(), reading_slowly(&mailbox, SlowPolicy::Disconnect));
+    for offset in 1..=100 {
+        hub.broadcast(&large(offset));
+    }
+    assert!(mailbox.overflowed());
+}

@@ -1,5 +1,6 @@
 //! A session without a runtime: commands in, effects out, calls answered by hand, time moved by hand.
 
+mod batches;
 mod commands;
 mod connect;
 mod delivery;
