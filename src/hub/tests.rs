@@ -511,7 +511,10 @@ fn a_class_shares_one_frame_and_one_delta_however_many_subscribers_it_has() {
 
 #[test]
 fn the_forms_of_a_publication_are_those_of_the_worked_examples() {
-    let text = |frame: &Frame| String::from_utf8_lossy(&bytes_of(frame)[2..]).into_owned();
+    let text = |frame: &Frame| {
+        let text = String::from_utf8_lossy(bytes_of(frame)).into_owned();
+        text[text.find('{').unwrap()..].to_owned()
+    };
     let (_, frames, _) = spread(&following(BASE, TARGET), 1);
     let quoted = String::from_utf8_lossy(TARGET).replace('"', "\\\"");
     let patch = r#""~\nW@0,V:1,\"note\":\"unchanged text here\"}2xVqgY;""#;

@@ -290,6 +290,7 @@ fn grant(
         source,
         ..base.clone()
     };
+    options.auto_cache_recover |= granted.cache_recover;
     granted.overrides.apply(&mut options);
     Ok(options)
 }

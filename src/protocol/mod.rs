@@ -23,7 +23,7 @@ mod tests;
 
 pub use client::{Replies, decode_replies, decode_reply, encode_command, encode_commands};
 pub use decode::{Commands, Decoder, Malformed};
-pub use json::{is_json, is_json_object};
+pub use json::{is_json, is_json_object, unquote};
 pub use message::{
     Command, ConnectRequest, ConnectResult, HistoryRequest, HistoryResult, PresenceResult,
     PresenceStatsResult, PublishRequest, Push, PushBody, RefreshResult, Reply, ReplyBody, Request,

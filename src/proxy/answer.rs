@@ -156,6 +156,8 @@ pub(crate) struct Granted {
     pub(crate) data: Twin,
     /// Other options than those of the namespace.
     pub(crate) overrides: Override,
+    /// Of a connect question: the newest publication without being asked for; needs recovery in cache mode.
+    pub(crate) cache_recover: bool,
 }
 
 /// Of a refresh question, and of one about a subscription, which knows no meta.

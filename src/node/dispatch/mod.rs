@@ -8,12 +8,11 @@ use futures_util::StreamExt as _;
 
 use super::{Error, Shared};
 use crate::{
-    engine::{self, HistoryQuery},
-    hooks,
+    engine, hooks,
     hub::{Mailbox, Subscriber},
     model::{
         Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, RecoveryMode,
-        Rejection, StreamPosition, Target, UserId,
+        Rejection, Target, UserId,
     },
     protocol::{ConnectRequest, SubscribeRequest},
     session::{Call, Identified, Join, Joined, Leave, Outcome, Refreshed, SubRefreshed},
@@ -281,59 +280,6 @@ impl Caller {
                 .await;
                 Err(Disconnect::SERVER_ERROR.into())
             }
-        }
-    }
-
-    async fn read_missed(
-        &self,
-        channel: &Channel,
-        since: Option<StreamPosition>,
-        (limit, cache): (usize, bool),
-    ) -> Result<Joined, engine::Error> {
-        let meta_ttl = self
-            .shared
-            .hooks
-            .channel(channel)
-            .map(|options| options.history_meta_ttl)
-            .unwrap_or_default();
-        let recovering = since.is_some();
-        self.shared.metrics.action(if recovering {
-            "history_recover"
-        } else {
-            "history_stream_top"
-        });
-        let query = match since {
-            None => HistoryQuery {
-                limit: Some(0),
-                meta_ttl,
-                ..HistoryQuery::default()
-            },
-            // Whatever the client has, only the newest publication counts.
-            Some(_) if cache => HistoryQuery {
-                limit: Some(1),
-                reverse: true,
-                meta_ttl,
-                since: None,
-            },
-            since @ Some(_) => HistoryQuery {
-                limit: Some(limit),
-                since,
-                reverse: false,
-                meta_ttl,
-            },
-        };
-        match self.shared.engine.broker.history(channel, &query).await {
-            Ok(history) => Ok(Joined {
-                publications: history.publications,
-                top: history.position,
-                number: 0,
-            }),
-            // Another epoch: nothing can be recovered, the subscription starts at the present top.
-            Err(engine::Error::UnrecoverablePosition(top)) => Ok(Joined {
-                top,
-                ..Joined::default()
-            }),
-            Err(error) => Err(error),
         }
     }
 

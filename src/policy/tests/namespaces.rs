@@ -259,6 +259,7 @@ fn settings_are_read_from_the_tree() {
             "history_meta_ttl": {"secs": 2_592_000, "nanos": 0}, "publication_data_format": "", "max_length": 255,
             "private_prefix": "$", "namespace_boundary": ":", "user_boundary": "#", "user_separator": ",",
         },
+        "centripetal": {"publish_proxy_honours_delta_publish": true},
         "rpc": {
             "ping": {"enabled": true, "method": "ping"}, "namespace_boundary": ":",
             "without_namespace": {"proxy_enabled": true, "proxy_name": "default"},

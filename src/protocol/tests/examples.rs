@@ -15,7 +15,7 @@ use crate::{
         PresenceResult, PresenceStatsResult, PublishRequest, Push, PushBody, RefreshResult, Reply,
         ReplyBody, Request, RpcRequest, SubRefreshRequest, SubscribePush, SubscribeRequest,
         SubscribeResult, decode_replies, decode_reply, encode_command, encode_commands,
-        frame::{self, Framing, PositionFormat, WireForm},
+        frame::{self, Framing, Look, PositionFormat, WireForm},
     },
 };
 
@@ -269,6 +269,9 @@ fn example_replies() -> Vec<(Example<Reply>, PositionFormat)> {
             r##"{"id":2,"subscribe":{"recoverable":true,"epoch":"xyzw","publications":[{"data":{"a":1},"offset":6}],"recovered":true,"offset":5,"positioned":true,"was_recovering":true}}"##,
             "08 02 32 1d 18 01 32 04 78 79 7a 77 3a 0b 22 07 7b 22 61 22 3a 31 7d 30 06 40 01 48 05 50 01 60 01", "21"),
         // V2 reply: not recovered, new epoch
+        // compaction granted
+        row(16, Version::V2, PositionFormat::Offset, (2, ReplyBody::Subscribe(Box::new(SubscribeResult { number: 7, ..Default::default() }))),
+            r##"{"id":2,"subscribe":{"id":7}}"##, "08 02 32 02 70 07", "06"),
         row(15, Version::V2, PositionFormat::Offset, (2, ReplyBody::Subscribe(Box::new(SubscribeResult { epoch: "abcd".into(), offset: 3, positioned: true, was_recovering: true, ..Default::default() }))),
             r##"{"id":2,"subscribe":{"epoch":"abcd","offset":3,"positioned":true,"was_recovering":true}}"##,
             "08 02 32 0c 32 04 61 62 63 64 48 03 50 01 60 01", "10"),
@@ -658,4 +661,80 @@ fn close_reasons_are_in_the_form_of_the_generation() {
     );
     let invalid = frame::close_reason(Version::V1, &Disconnect::INVALID_TOKEN);
     assert_eq!(invalid, r#"{"reason":"invalid token","reconnect":false}"#);
+}
+
+#[test]
+fn pushes_of_subscriptions_that_negotiated_something() {
+    const BASE: &str = r#"{"id":1,"name":"AAPL","price":100,"note":"unchanged text here"}"#;
+    let bare = |encoding| WireForm {
+        framing: Framing::None,
+        ..form(Version::V2, encoding)
+    };
+    let push = |encoding, look, publication: &Publication| {
+        let channel = "q".into();
+        frame::publication_as(bare(encoding), look, &channel, publication).unwrap()
+    };
+    // Row 51.
+    let by_number = Look {
+        number: 7,
+        delta: false,
+    };
+    let publication = Publication {
+        data: A1,
+        ..Publication::default()
+    };
+    assert_eq!(
+        push(Encoding::Json, by_number, &publication),
+        r#"{"push":{"id":7,"pub":{"data":{"a":1}}}}"#
+    );
+    assert_eq!(
+        push(Encoding::Protobuf, by_number, &publication),
+        hex("22 0d 08 07 22 09 22 07 7b 22 61 22 3a 31 7d")
+    );
+    // Rows 100 to 102. Beside a string there is neither epoch nor version.
+    let deltas = Look {
+        number: 0,
+        delta: true,
+    };
+    let first = Publication {
+        data: BASE.into(),
+        offset: 1,
+        epoch: "e".into(),
+        version: 3,
+        ..Publication::default()
+    };
+    assert_eq!(
+        push(Encoding::Json, deltas, &first),
+        r#"{"push":{"channel":"q","pub":{"data":"{\"id\":1,\"name\":\"AAPL\",\"price\":100,\"note\":\"unchanged text here\"}","offset":1}}}"#
+    );
+    let second = Publication {
+        data: "~\nW@0,V:1,\"note\":\"unchanged text here\"}2xVqgY;".into(),
+        delta: true,
+        offset: 2,
+        version: 3,
+        ..Publication::default()
+    };
+    assert_eq!(
+        push(Encoding::Json, deltas, &second),
+        r#"{"push":{"channel":"q","pub":{"data":"~\nW@0,V:1,\"note\":\"unchanged text here\"}2xVqgY;","offset":2,"delta":true}}}"#
+    );
+    assert_eq!(
+        push(Encoding::Protobuf, deltas, &second),
+        hex(
+            "22 39 12 01 71 22 34 22 2e 7e 0a 57 40 30 2c 56 3a 31 2c 22 6e 6f 74 65 22 3a 22 75 6e 63 68 61 6e 67 65 64 20 74 65 78 74 20 68 65 72 65 22 7d 32 78 56 71 67 59 3b 30 02 40 01"
+        )
+    );
+    // An empty payload has no key at all, and what is not UTF-8 cannot be a string.
+    let empty = Publication::default();
+    assert_eq!(
+        push(Encoding::Json, deltas, &empty),
+        r#"{"push":{"channel":"q","pub":{}}}"#
+    );
+    let broken = Publication {
+        data: Bytes::from_static(b"1\n1:\xff0;"),
+        delta: true,
+        ..Publication::default()
+    };
+    let written = frame::publication_as(bare(Encoding::Json), deltas, &"q".into(), &broken);
+    assert_eq!(written, Err(frame::Inappropriate));
 }

@@ -477,6 +477,7 @@ pub(in crate::protocol) fn v1_reply(mut reply: Reply, encoding: Encoding) -> Rep
     };
     let subscription = |result: &mut SubscribeResult| {
         result.was_recovering = false;
+        result.number = 0;
         result.publications.iter_mut().for_each(publication);
     };
     match &mut reply.body {

@@ -278,6 +278,7 @@ impl Fields for Granted {
             "data" => self.data.raw = Some(value.copy()),
             "b64data" => self.data.b64 = value.plain()?,
             "override" => self.overrides = value.object()?.unwrap_or_default(),
+            "cache_recover" => self.cache_recover = value.plain()?,
             _ => {}
         }
         Ok(())
