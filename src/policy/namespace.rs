@@ -95,6 +95,29 @@ impl Namespaces {
     }
 }
 
+/// What every subscriber is granted; the name of an option that cannot be.
+fn granted(
+    options: &ChannelOptionsConfig,
+    recovery_mode: RecoveryMode,
+) -> Result<SubscribeOptions, &'static str> {
+    Ok(SubscribeOptions {
+        presence: options.presence,
+        join_leave: options.join_leave,
+        push_join_leave: options.force_push_join_leave,
+        positioned: options.force_positioning,
+        recoverable: options.force_recovery,
+        recovery_mode,
+        auto_cache_recover: options.auto_cache_recover,
+        delta: !options.allowed_delta_types.is_empty(),
+        compaction: options.allow_channel_compaction,
+        allow_tags_filter: options.allow_tags_filter,
+        batch: batch(options).ok_or("batch_max_delay")?,
+        slow_policy: slow_policy(options).ok_or("slow_policy")?,
+        server_side_refresh: options.sub_refresh_proxy_enabled,
+        ..SubscribeOptions::default()
+    })
+}
+
 /// Nobody waits without an end, and of publications that build upon each other none may be left out.
 fn batch(options: &ChannelOptionsConfig) -> Option<Batch> {
     let batch = Batch {
@@ -180,22 +203,7 @@ impl Namespace {
                 subscription_type: subscription_type(&options.subscription_type)
                     .ok_or_else(|| invalid("subscription_type"))?,
                 delta_publish: options.delta_publish,
-                subscribe: SubscribeOptions {
-                    presence: options.presence,
-                    join_leave: options.join_leave,
-                    push_join_leave: options.force_push_join_leave,
-                    positioned: options.force_positioning,
-                    recoverable: options.force_recovery,
-                    recovery_mode,
-                    auto_cache_recover: options.auto_cache_recover,
-                    delta: !options.allowed_delta_types.is_empty(),
-                    compaction: options.allow_channel_compaction,
-                    allow_tags_filter: options.allow_tags_filter,
-                    batch: batch(options).ok_or_else(|| invalid("batch_max_delay"))?,
-                    slow_policy: slow_policy(options).ok_or_else(|| invalid("slow_policy"))?,
-                    server_side_refresh: options.sub_refresh_proxy_enabled,
-                    ..SubscribeOptions::default()
-                },
+                subscribe: granted(options, recovery_mode).map_err(invalid)?,
             }),
             allow: options.clone(),
             pattern,

@@ -293,49 +293,6 @@ impl Connection {
         }
     }
 
-    /// Writes the batch; false when the link is broken or the end allows no more writing.
-    async fn write<L: Link>(&mut self, link: &mut L) -> bool {
-        let silent = |ending: &Ending| ending.disconnect == Disconnect::SLOW;
-        if self.ending.as_ref().is_some_and(silent) {
-            return false;
-        }
-        if self.ending.is_none() && self.outgoing.waits(self.delay) {
-            return true;
-        }
-        let (publications, bytes) = (self.outgoing.publications, self.outgoing.publication_bytes);
-        self.report.published(publications, bytes);
-        if self.outgoing.is_empty() {
-            self.settle_mailbox();
-            return true;
-        }
-        let sent = link.send(&mut self.outgoing.batch).await;
-        self.outgoing.reset();
-        self.settle_mailbox();
-        if let Err(why) = sent {
-            // Who takes nothing while the queue runs over reads too slowly, and that is what operators look for.
-            let why = if self.mailbox.overflowed() {
-                Disconnect::SLOW
-            } else {
-                why
-            };
-            self.session.abort(why.clone(), &mut self.effects);
-            self.carry_out();
-            self.ending = Some(Ending {
-                disconnect: why,
-                undecodable: false,
-            });
-            return false;
-        }
-        true
-    }
-
-    fn settle_mailbox(&mut self) {
-        if self.outgoing.taken > 0 {
-            self.mailbox
-                .written(std::mem::take(&mut self.outgoing.taken));
-        }
-    }
-
     /// Waits for the next thing to happen. Every branch is cancel safe: polling a call or the mailbox takes nothing unless it is
     /// ready, `Link::recv` promises it, and a timer is only read.
     async fn wait<L: Link>(&mut self, link: &mut L, mut timer: Pin<&mut Sleep>) {

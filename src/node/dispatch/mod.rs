@@ -123,21 +123,7 @@ impl Caller {
                 let withheld = self.shared.hub.withheld(&channel, &self.mailbox, key);
                 Outcome::Top(self.shared.top(&channel).await.ok(), withheld)
             }
-            Call::ReadOn {
-                channel,
-                key,
-                since,
-                limit,
-                resume,
-            } => {
-                if resume {
-                    self.mailbox.resume(key);
-                }
-                let page = self
-                    .read_missed(&channel, Some(since), (limit, false))
-                    .await;
-                Outcome::ReadOn(page.ok())
-            }
+            read_on @ Call::ReadOn { .. } => Outcome::ReadOn(self.read_on(read_on).await),
             question => Outcome::Reply(self.answer(question).await),
         }
     }

@@ -146,6 +146,25 @@ impl Caller {
             .map_err(Rejection::from)
     }
 
+    /// Reads a page of history for a subscription that fell behind.
+    pub(super) async fn read_on(&self, call: Call) -> Option<Joined> {
+        let Call::ReadOn {
+            channel,
+            key,
+            since,
+            limit,
+            resume,
+        } = call
+        else {
+            return None;
+        };
+        if resume {
+            self.mailbox.resume(key);
+        }
+        let page = self.read_missed(&channel, Some(since), (limit, false));
+        page.await.ok()
+    }
+
     /// What a new subscription missed, or where the stream is now.
     pub(super) async fn read_missed(
         &self,
