@@ -52,13 +52,14 @@ class Server:
         self.kind = kind
         config = {
             "http_server": {"address": "127.0.0.1", "port": http},
-            "client": {"insecure": True},
+            "client": {"insecure": True, **(client or {})},
             "http_api": {"insecure": True},
             "grpc_api": {"enabled": True, "address": "127.0.0.1", "port": api},
             "health": {"enabled": True},
             "prometheus": {"enabled": True},
             "log": {"level": "error"},
-            "channel": {"without_namespace": {"history_size": 1000, "history_ttl": "300s", "force_recovery": True}},
+            "channel": {"without_namespace": {"history_size": 1000, "history_ttl": "300s", "force_recovery": True,
+                                              **(channel or {})}},
         }
         if kind == "gateway":
             config["centripetal"] = {"grpc": {"address": "127.0.0.1", "port": grpc}}

@@ -124,5 +124,44 @@ fn recovery(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, broadcast, command, recovery);
+/// 10,000 subscribers who share so many filters, and one without. What nobody else wants costs the filters; what one filter wants, its
+/// subscribers, too.
+fn filters(c: &mut Criterion) {
+    const SUBSCRIBERS: usize = 10_000;
+    let mut group = c.benchmark_group("publish to filters");
+    group.sample_size(20);
+    for filters in [1_usize, 10, 100] {
+        let runtime = runtime();
+        let (bench, _senders) = runtime.block_on(async {
+            let bench = Bench::start();
+            let mut senders = bench.subscribers(1, &[JSON]).await;
+            let before = bench.seen.frames();
+            for subscriber in 0..SUBSCRIBERS {
+                let sender = bench.connect(JSON.0, JSON.1);
+                let hello = support::filtering(subscriber % filters);
+                sender.send(hello).await.unwrap();
+                senders.push(sender);
+            }
+            bench.seen.wait(before, 2 * SUBSCRIBERS).await;
+            (bench, senders)
+        });
+        for (name, symbol, wanting) in [
+            ("wanted by none of", filters, 0),
+            ("wanted by one of", 0, SUBSCRIBERS / filters),
+        ] {
+            group.bench_function(BenchmarkId::new(name, filters), |b| {
+                b.iter(|| {
+                    runtime.block_on(async {
+                        let before = bench.seen.frames();
+                        bench.publish_tagged(symbol).await;
+                        bench.seen.wait(before, wanting + 1).await;
+                    });
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, broadcast, command, recovery, filters);
 criterion_main!(benches);

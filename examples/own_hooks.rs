@@ -171,6 +171,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let endpoint = websocket::Endpoint::new(websocket::Parts {
         serve: node.clone(),
         config: &config.section("websocket")?,
+        uni: None,
         client: &config.section("client")?,
         origins: Arc::new(Origins::new(&["http://localhost:3000".to_owned()])?),
         peers: Arc::default(),

@@ -174,6 +174,10 @@ pub struct Publish {
     pub version: u64,
     /// Epoch the version counts in.
     pub version_epoch: String,
+    /// Send deltas to those subscribers who negotiated them.
+    pub delta: bool,
+    /// The publisher does not get it back.
+    pub exclude_publisher: bool,
 }
 
 impl From<Bytes> for PublishAnswer {

@@ -77,6 +77,12 @@ async fn subscribed(server: &RedisServer, wanted: usize) -> bool {
         .is_some_and(|count| count >= wanted)
 }
 
+async fn all_subscribed(server: &RedisServer, wanted: usize) {
+    while !subscribed(server, wanted).await {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 pub(super) async fn measure(plan: Plan) -> Faults {
     let mut server = RedisServer::start(RedisServer::DURABLE).await;
     let (events, receivers) = event_channel(4, 4096, Duration::from_secs(5));
@@ -114,12 +120,7 @@ pub(super) async fn measure(plan: Plan) -> Faults {
     publish(broker, &channels).await;
     server.restart().await;
     let begun = Instant::now();
-    let again = async {
-        while !subscribed(&server, count).await {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, again)
+    timeout(PATIENCE, all_subscribed(&server, count))
         .await
         .expect("the channels are subscribed again");
     let back = format!("{:.2} s", begun.elapsed().as_secs_f64());

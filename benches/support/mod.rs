@@ -211,7 +211,8 @@ impl Bench {
     pub(crate) fn start() -> Self {
         let config = Config::from_value(serde_json::json!({
             "client": {"insecure": true, "ping_interval": "1h", "pong_timeout": "30m"},
-            "channel": {"without_namespace": {"history_size": 1000, "history_ttl": "1h", "force_recovery": true}},
+            "channel": {"without_namespace": {"history_size": 1000, "history_ttl": "1h", "force_recovery": true,
+                "allowed_delta_types": ["fossil"], "allow_channel_compaction": true, "allow_tags_filter": true}},
         }))
         .unwrap();
         let registry = Registry::new();
@@ -256,6 +257,50 @@ impl Bench {
         sender
     }
 
+    /// Publishes a payload for deltas.
+    pub(crate) async fn publish_for_deltas(&self, data: Bytes) {
+        let publish = Publish {
+            data,
+            delta: true,
+            ..Publish::default()
+        };
+        self.node
+            .publish(&Channel::from("bench"), publish)
+            .await
+            .unwrap();
+    }
+
+    /// Connects `count` subscribers, the ways given in turn, and waits for all replies.
+    pub(crate) async fn subscribers_in(
+        &self,
+        count: usize,
+        ways: &[Way],
+    ) -> Vec<mpsc::Sender<Bytes>> {
+        let before = self.seen.frames();
+        let mut senders = Vec::with_capacity(count);
+        for way in ways.iter().cycle().take(count) {
+            let sender = self.connect(way.encoding, way.framing);
+            sender.send(hello_in(*way)).await.unwrap();
+            senders.push(sender);
+        }
+        self.seen.wait(before, 2 * count).await;
+        senders
+    }
+
+    /// Publishes with the tag that filters look at.
+    pub(crate) async fn publish_tagged(&self, symbol: usize) {
+        let tags = [("symbol".to_owned(), symbol.to_string())];
+        let publish = Publish {
+            data: Bytes::from_static(PAYLOAD.as_bytes()),
+            tags: Some(Arc::new(tags.into())),
+            ..Publish::default()
+        };
+        self.node
+            .publish(&Channel::from("bench"), publish)
+            .await
+            .unwrap();
+    }
+
     /// Publishes into the channel of the benchmarks.
     pub(crate) async fn publish(&self) {
         let publish = Publish {
@@ -286,11 +331,35 @@ impl Bench {
     }
 }
 
+/// One class of subscribers.
+#[derive(Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) encoding: Encoding,
+    pub(crate) framing: Framing,
+    pub(crate) delta: bool,
+    pub(crate) compact: bool,
+}
+
 /// Connect and subscribe in one frame.
 pub(crate) fn hello(encoding: Encoding, framing: Framing) -> Bytes {
+    hello_in(Way {
+        encoding,
+        framing,
+        delta: false,
+        compact: false,
+    })
+}
+
+/// The same with what can be negotiated.
+pub(crate) fn hello_in(way: Way) -> Bytes {
     use centripetal::protocol::{Command, ConnectRequest, Request, SubscribeRequest};
+    let Way {
+        encoding, framing, ..
+    } = way;
     let subscribe = SubscribeRequest {
         channel: Channel::from("bench"),
+        delta: if way.delta { "fossil" } else { "" }.to_owned(),
+        flag: way.compact.into(),
         ..SubscribeRequest::default()
     };
     frame(
@@ -307,6 +376,14 @@ pub(crate) fn hello(encoding: Encoding, framing: Framing) -> Bytes {
             },
         ],
     )
+}
+
+/// Connect, and subscribe to what has this tag.
+pub(crate) fn filtering(symbol: usize) -> Bytes {
+    format!(
+        "{{\"id\":1,\"connect\":{{}}}}\n{{\"id\":2,\"subscribe\":{{\"channel\":\"bench\",\"tf\":{{\"key\":\"symbol\",\"cmp\":\"eq\",\"val\":\"{symbol}\"}}}}}}"
+    )
+    .into()
 }
 
 /// Connect, and subscribe with recovery of `count` publications.

@@ -13,7 +13,7 @@ use super::{
     result::{BroadcastResult, PublishResponse, PublishResult},
 };
 use crate::{
-    model::{Channel, SubscriptionType},
+    model::{Channel, ClientId, SubscriptionType},
     node::{self, Publish},
 };
 
@@ -36,6 +36,8 @@ impl Api {
             idempotency_key: key(request.idempotency_key),
             version: request.version,
             version_epoch: request.version_epoch,
+            delta: request.delta,
+            exclude_client: key(request.exclude_client).map(ClientId::from),
         };
         let options = self
             .node()
@@ -67,6 +69,8 @@ impl Api {
             idempotency_key: key(request.idempotency_key),
             version: request.version,
             version_epoch: request.version_epoch,
+            delta: request.delta,
+            exclude_client: key(request.exclude_client).map(ClientId::from),
         };
         let responses = stream::iter(request.channels)
             .map(|channel| self.broadcast_into(channel, publish.clone()))

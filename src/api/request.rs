@@ -73,6 +73,9 @@ message! {
         /// Epoch of the version.
         #[prost(string, tag = "9")]
         pub version_epoch: String,
+        /// The client that does not get it; empty for none. Own.
+        #[prost(string, tag = "100")]
+        pub exclude_client: String,
     }
 
     /// Publishes into many channels (server-api.md 8.2); the other fields as in [`PublishRequest`].
@@ -104,6 +107,9 @@ message! {
         /// Epoch of the version.
         #[prost(string, tag = "9")]
         pub version_epoch: String,
+        /// The client that does not get it; empty for none. Own.
+        #[prost(string, tag = "100")]
+        pub exclude_client: String,
     }
 
     /// Makes server-side subscriptions (server-api.md 8.3).

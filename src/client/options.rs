@@ -21,11 +21,13 @@ use crate::model::{Encoding, Secret, StreamPosition};
 
 /// What a subscription should be able to do. The server may grant more or less.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 #[must_use]
 pub struct SubscribeOptions {
     pub(super) recover: bool,
     pub(super) positioned: bool,
     pub(super) join_leave: bool,
+    pub(super) deltas: bool,
     pub(super) token: SubscriptionToken,
     pub(super) since: Option<StreamPosition>,
     pub(super) data: Bytes,
@@ -63,6 +65,13 @@ impl SubscribeOptions {
     /// Asks for joins and leaves.
     pub const fn join_leave(mut self) -> Self {
         self.join_leave = true;
+        self
+    }
+
+    /// Asks for deltas: what a publication has in common with the one before is not sent again. What arrives are whole
+    /// payloads as ever. Needs [`SubscribeOptions::recover`] or [`SubscribeOptions::positioned`] to have an effect.
+    pub const fn deltas(mut self) -> Self {
+        self.deltas = true;
         self
     }
 
@@ -264,7 +273,11 @@ impl Builder {
         }
         let limit = self.message_size_limit;
         let network = Network::new(address, self.authorities.as_ref(), limit)?;
-        let machine = Machine::new(self.timing, self.introduction, random());
+        let introduction = Introduction {
+            json: self.encoding == Encoding::Json,
+            ..self.introduction
+        };
+        let machine = Machine::new(self.timing, introduction, random());
         let (mut client, events) = start(machine, network, self.source, self.limits)?;
         client.encoding = self.encoding;
         Ok((client, events))

@@ -64,6 +64,8 @@ pub struct PublishOptions {
     pub idempotent_result_ttl: Duration,
     /// Epoch the publication's `version` counts in; empty counts in any.
     pub version_epoch: String,
+    /// Give subscribers the payload of the publication before, to make a delta of (engines.md 1.3 rule 6).
+    pub use_delta: bool,
 }
 
 /// Life of offset and epoch when the caller gives none (engines.md 1.1).

@@ -4,7 +4,7 @@
 //! the slow reader is told, the others feel nothing.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,15 +13,21 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use indexmap::IndexMap;
 use parking_lot::Mutex;
 
-use crate::model::{Channel, Delivery, Disconnect, Refresh, SubscribeCommand, Unsubscribe};
+use crate::model::{
+    Channel, ChannelEvent, Delivery, Disconnect, Refresh, SlowPolicy, SubscribeCommand,
+    SubscriptionKey, Unsubscribe,
+};
 
 /// Something for one connection.
 #[derive(Debug)]
 pub(crate) enum Mail {
     /// A channel event.
     Delivery(Delivery),
+    /// What follows for this subscription was dropped, it has to be read from history.
+    Behind(SubscriptionKey),
     /// Make a server-side subscription.
     Subscribe(Box<SubscribeCommand>),
     /// End a subscription; with an empty channel only the push is sent.
@@ -34,7 +40,8 @@ impl Mail {
     /// Bytes it counts for: its frame, and a flat amount for everything that is not one.
     pub(crate) fn cost(&self) -> usize {
         match self {
-            Self::Delivery(delivery) => delivery.frame.as_ref().map_or(0, bytes::Bytes::len),
+            Self::Delivery(delivery) => delivery.frame.size(),
+            Self::Behind(_) => 0,
             Self::Subscribe(_) | Self::Unsubscribe(..) | Self::Refresh(_) => 128,
         }
     }
@@ -46,6 +53,17 @@ struct State {
     /// Bytes queued or taken and not yet written.
     bytes: usize,
     closed: Option<Disconnect>,
+    /// What subscriptions that do not end the connection get less; few connections ever have any.
+    lag: Option<Box<Lag>>,
+}
+
+/// Subscriptions that read too slowly.
+#[derive(Debug, Default)]
+struct Lag {
+    /// Nothing is queued for these until they have been brought up to date.
+    behind: HashSet<SubscriptionKey>,
+    /// The newest delivery of these, written when there is room.
+    latest: IndexMap<SubscriptionKey, Delivery>,
 }
 
 /// Queue of one connection; shared between the hub and the connection's task.
@@ -57,6 +75,47 @@ pub(crate) struct Mailbox {
     serial: u64,
     /// Secret of an emulated or unidirectional session.
     session: Option<Arc<str>>,
+}
+
+/// How much of a delivery was queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queued {
+    /// All of it.
+    Whole,
+    /// The subscription reads too slowly: this one replaces others, or is read from history later.
+    Less,
+}
+
+/// What a queue takes of subscriptions that do not end the connection when it is full: bytes, and the places of mails.
+const LAG: usize = 128 * 1024;
+
+impl Lag {
+    fn has(&self, key: SubscriptionKey) -> bool {
+        self.behind.contains(&key) || self.latest.contains_key(&key)
+    }
+
+    /// Keeps only the newest publication. Joins and leaves are not kept: the next ones make up for them.
+    fn replace(&mut self, mut delivery: Delivery) {
+        let place = |delivery: &Delivery| match &delivery.broadcast.event {
+            ChannelEvent::Publication(publication, epoch) => {
+                Some((publication.offset, epoch.clone()))
+            }
+            _ => None,
+        };
+        let Some((offset, epoch)) = place(&delivery) else {
+            return;
+        };
+        if let Some(older) = self.latest.get(&delivery.key)
+            && let Some((before, old_epoch)) = place(older)
+            && before > 0
+            && epoch == old_epoch
+            && offset.checked_sub(1 + delivery.skipped) == Some(before)
+        {
+            // The replaced one was kept back like those before it.
+            delivery.skipped += 1 + older.skipped;
+        }
+        self.latest.insert(delivery.key, delivery);
+    }
 }
 
 /// The queue is full or closed; the mail was dropped and the connection is about to end.
@@ -123,6 +182,60 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Queues a delivery by the policy of its subscription: with one that is not [`SlowPolicy::Disconnect`] the queue takes no
+    /// more than [`LAG`].
+    pub(crate) fn deliver(&self, delivery: Delivery, slow: SlowPolicy) -> Result<Queued, Refused> {
+        let event = &delivery.broadcast.event;
+        // A loss must be told whatever the client reads.
+        let told = matches!(event, ChannelEvent::InsufficientState(_));
+        if slow == SlowPolicy::Disconnect || told {
+            return self.push(Mail::Delivery(delivery)).map(|()| Queued::Whole);
+        }
+        let mut state = self.state.lock();
+        if state.closed.is_some() {
+            return Err(Refused::Closed);
+        }
+        let waiting = state.queue.len() * size_of::<Mail>() + state.bytes;
+        let room = waiting + delivery.frame.size() <= self.budget.min(LAG);
+        let lag = state.lag.as_deref();
+        let lags = lag.is_some_and(|lag| lag.has(delivery.key));
+        if room && !lags {
+            drop(state);
+            return self.push(Mail::Delivery(delivery)).map(|()| Queued::Whole);
+        }
+        let lag = state.lag.get_or_insert_default();
+        if slow == SlowPolicy::Latest {
+            lag.replace(delivery);
+        } else if lag.behind.insert(delivery.key) {
+            let idle = state.queue.is_empty();
+            state.queue.push_back(Mail::Behind(delivery.key));
+            drop(state);
+            if idle {
+                self.waker.wake();
+            }
+        }
+        Ok(Queued::Less)
+    }
+
+    /// A subscription that fell behind has nearly been brought up to date: takes deliveries for it again.
+    pub(crate) fn resume(&self, key: SubscriptionKey) {
+        let mut state = self.state.lock();
+        if let Some(lag) = &mut state.lag {
+            lag.behind.remove(&key);
+            if lag.behind.is_empty() && lag.latest.is_empty() {
+                state.lag = None;
+            }
+        }
+    }
+
+    /// A subscription has ended.
+    pub(crate) fn forget(&self, key: SubscriptionKey) {
+        if let Some(lag) = &mut self.state.lock().lag {
+            lag.latest.shift_remove(&key);
+        }
+        self.resume(key);
+    }
+
     /// Ends the connection for this reason, after what is queued; the first reason stays.
     pub(crate) fn close(&self, why: Disconnect) {
         self.state.lock().closed.get_or_insert(why);
@@ -158,6 +271,15 @@ impl Mailbox {
         let mut state = self.state.lock();
         if !state.queue.is_empty() {
             std::mem::swap(&mut state.queue, into);
+            return Some(Ok(()));
+        }
+        let latest = state
+            .lag
+            .as_deref_mut()
+            .map(|lag| std::mem::take(&mut lag.latest));
+        if let Some(latest) = latest.filter(|latest| !latest.is_empty()) {
+            into.extend(latest.into_values().map(Mail::Delivery));
+            state.bytes += into.iter().map(Mail::cost).sum::<usize>();
             return Some(Ok(()));
         }
         state.closed.clone().map(Err)

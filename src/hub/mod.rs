@@ -3,11 +3,14 @@
 //! Synchronous: nothing here awaits, and no lock is held while anything but a queue push happens.
 //! Never calls an engine and never looks into a session.
 
+mod audience;
 mod fanout;
 mod mailbox;
+mod numbers;
 mod registry;
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
@@ -15,15 +18,16 @@ use std::{
     },
 };
 
-use indexmap::IndexMap;
 use parking_lot::RwLock;
 
 use crate::{
-    model::{Channel, SubscriptionKey},
-    protocol::frame::WireForm,
+    model::{Channel, Filter, SlowPolicy, SubscriptionKey, Withheld},
+    protocol::frame::{Style, WireForm},
 };
 
+use audience::Audience;
 pub(crate) use mailbox::{Mail, Mailbox};
+use numbers::Numbers;
 pub(crate) use registry::Registry;
 
 const SHARDS: usize = 64;
@@ -37,18 +41,23 @@ pub(crate) struct Subscriber {
     pub(crate) key: SubscriptionKey,
     /// How its frames look.
     pub(crate) form: WireForm,
+    /// What it negotiated beside that.
+    pub(crate) style: Style,
     /// Whether it wants joins and leaves.
     pub(crate) join_leave: bool,
+    /// Which publications it wants; `None` for all.
+    pub(crate) filter: Option<Arc<Filter>>,
+    /// What happens when its connection reads too slowly.
+    pub(crate) slow: SlowPolicy,
 }
-
-type Subscribers = IndexMap<(u64, SubscriptionKey), Subscriber, RandomState>;
 
 /// Subscribers by channel.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    shards: Box<[RwLock<std::collections::HashMap<Channel, Subscribers>>]>,
+    shards: Box<[RwLock<HashMap<Channel, Audience>>]>,
     hasher: RandomState,
     subscriptions: AtomicU64,
+    numbers: Numbers,
 }
 
 impl Hub {
@@ -57,10 +66,11 @@ impl Hub {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: RandomState::new(),
             subscriptions: AtomicU64::new(0),
+            numbers: Numbers::default(),
         }
     }
 
-    fn shard(&self, channel: &Channel) -> &RwLock<std::collections::HashMap<Channel, Subscribers>> {
+    fn shard(&self, channel: &Channel) -> &RwLock<HashMap<Channel, Audience>> {
         let index = self.hasher.hash_one(channel) % SHARDS as u64;
         &self.shards[usize::try_from(index).unwrap_or(0)]
     }
@@ -70,8 +80,10 @@ impl Hub {
         let mut shard = self.shard(channel).write();
         let subscribers = shard.entry(channel.clone()).or_default();
         let first = subscribers.is_empty();
-        let place = (subscriber.mailbox.serial(), subscriber.key);
-        if subscribers.insert(place, subscriber).is_none() {
+        if subscriber.style.compact && subscribers.number == 0 {
+            subscribers.number = self.numbers.take();
+        }
+        if subscribers.insert(subscriber) {
             self.subscriptions.fetch_add(1, Ordering::Relaxed);
         }
         first
@@ -84,17 +96,15 @@ impl Hub {
         let Some(subscribers) = shard.get_mut(channel) else {
             return false;
         };
-        if subscribers.swap_remove(&(mailbox.serial(), key)).is_none() {
+        if !subscribers.remove(&(mailbox.serial(), key)) {
             return false;
         }
         self.subscriptions.fetch_sub(1, Ordering::Relaxed);
         if subscribers.is_empty() {
+            let number = subscribers.number;
             shard.remove(channel);
+            self.numbers.give(number);
             return true;
-        }
-        // A burst of subscribers must not keep its memory when it is gone.
-        if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
-            subscribers.shrink_to(subscribers.len() * 2);
         }
         false
     }
@@ -102,6 +112,25 @@ impl Hub {
     /// True when the channel has a subscriber on this node.
     pub(crate) fn has(&self, channel: &Channel) -> bool {
         self.shard(channel).read().contains_key(channel)
+    }
+
+    /// The number that stands for a channel's name; 0 when nobody has asked for one.
+    pub(crate) fn number(&self, channel: &Channel) -> u32 {
+        let shard = self.shard(channel).read();
+        shard
+            .get(channel)
+            .map_or(0, |subscribers| subscribers.number)
+    }
+
+    /// What the tags filter of a subscriber kept from it last; `None` for a subscriber without one.
+    pub(crate) fn withheld(
+        &self,
+        channel: &Channel,
+        mailbox: &Mailbox,
+        key: SubscriptionKey,
+    ) -> Option<Withheld> {
+        let shard = self.shard(channel).read();
+        shard.get(channel)?.withheld(&(mailbox.serial(), key))
     }
 
     /// Number of channels with a subscriber.

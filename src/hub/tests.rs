@@ -4,13 +4,13 @@ use std::{collections::VecDeque, task::Poll};
 
 use bytes::Bytes;
 
-use super::{mailbox::Refused, *};
+use super::{fanout::Fanout, mailbox::Refused, *};
 use crate::{
     model::{
         Broadcast, ChannelEvent, ClientId, ClientInfo, Delivery, Disconnect, Encoding, Epoch,
-        LabelFilter, Publication, Target, UserId, Version,
+        FilterNode, Frame, LabelFilter, Publication, Target, UserId, Version,
     },
-    protocol::frame::{Compression, Framing, PositionFormat},
+    protocol::frame::{Compression, Delta, Framing, PositionFormat},
 };
 
 fn form(encoding: Encoding) -> WireForm {
@@ -35,7 +35,10 @@ fn subscriber(mailbox: &Arc<Mailbox>, generation: u32) -> Subscriber {
         mailbox: Arc::clone(mailbox),
         key: key(generation),
         form: form(Encoding::Json),
+        style: Style::default(),
         join_leave: false,
+        filter: None,
+        slow: SlowPolicy::default(),
     }
 }
 
@@ -68,7 +71,10 @@ fn take(mailbox: &Mailbox) -> Option<Result<VecDeque<Mail>, Disconnect>> {
 fn frames(mailbox: &Mailbox) -> Vec<Bytes> {
     let mails = take(mailbox).and_then(Result::ok).unwrap_or_default();
     let frame = |mail| match mail {
-        Mail::Delivery(Delivery { frame, .. }) => frame,
+        Mail::Delivery(Delivery {
+            frame: Frame::Finished(frame) | Frame::Delta(frame, _),
+            ..
+        }) => Some(frame),
         _ => None,
     };
     mails.into_iter().filter_map(frame).collect()
@@ -149,7 +155,10 @@ fn a_payload_that_is_not_json_reaches_json_subscribers_without_frame() {
     };
     assert!(matches!(
         &mails[0],
-        Mail::Delivery(Delivery { frame: None, .. })
+        Mail::Delivery(Delivery {
+            frame: Frame::Inappropriate,
+            ..
+        })
     ));
     assert_eq!(frames(&protobuf).len(), 1);
 }
@@ -415,5 +424,385 @@ fn a_loss_reaches_every_subscriber_without_a_frame() {
     let Some(Mail::Delivery(delivery)) = mails.front() else {
         panic!("not a delivery but {mails:?}");
     };
-    assert_eq!((&delivery.frame, &delivery.broadcast), (&None, &lost));
+    assert!(matches!(delivery.frame, Frame::Withheld));
+    assert_eq!(delivery.broadcast, lost);
+}
+
+const BASE: &[u8] = br#"{"id":1,"name":"AAPL","price":100,"note":"unchanged text here"}"#;
+const TARGET: &[u8] = br#"{"id":1,"name":"AAPL","price":101,"note":"unchanged text here"}"#;
+
+/// A publication of a stream, with the payload before it.
+fn following(previous: &'static [u8], data: &'static [u8]) -> Arc<Broadcast> {
+    let publication = Arc::new(Publication {
+        offset: 2,
+        data: Bytes::from_static(data),
+        previous: Some(Bytes::from_static(previous)),
+        ..Publication::default()
+    });
+    Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::Publication(publication, Epoch::from("e")),
+        watch: None,
+    })
+}
+
+fn styles() -> impl Iterator<Item = Style> + Clone {
+    let deltas = [Delta::Off, Delta::Complete, Delta::Patches];
+    deltas
+        .into_iter()
+        .flat_map(|delta| [false, true].map(|compact| Style { delta, compact }))
+}
+
+/// Broadcasts to so many subscribers of every style in both encodings; returns what was made and what each was sent.
+fn spread(broadcast: &Arc<Broadcast>, rounds: usize) -> (Fanout, Vec<Frame>, usize) {
+    let hub = Hub::new();
+    let mut boxes = Vec::new();
+    for _ in 0..rounds {
+        for encoding in [Encoding::Json, Encoding::Protobuf] {
+            for style in styles() {
+                let mailbox = Arc::new(Mailbox::new(1 << 20));
+                let subscriber = Subscriber {
+                    form: form(encoding),
+                    style,
+                    ..subscriber(&mailbox, 1)
+                };
+                hub.join(&channel(), subscriber);
+                boxes.push(mailbox);
+            }
+        }
+    }
+    // The first one makes room in the queues.
+    hub.broadcast(broadcast);
+    let mut fanout = Fanout::default();
+    let counted = allocation_counter::measure(|| fanout = hub.broadcast(broadcast));
+    let last = |mailbox: &Arc<Mailbox>| {
+        let mails = take(mailbox).and_then(Result::ok).unwrap_or_default();
+        match mails.into_iter().last() {
+            Some(Mail::Delivery(delivery)) => delivery.frame,
+            other => panic!("not a delivery but {other:?}"),
+        }
+    };
+    let frames = boxes.iter().map(last).collect();
+    (
+        fanout,
+        frames,
+        usize::try_from(counted.count_total).unwrap(),
+    )
+}
+
+fn bytes_of(frame: &Frame) -> &Bytes {
+    match frame {
+        Frame::Finished(bytes) | Frame::Delta(bytes, _) => bytes,
+        other => panic!("nothing to write: {other:?}"),
+    }
+}
+
+#[test]
+fn a_class_shares_one_frame_and_one_delta_however_many_subscribers_it_has() {
+    let broadcast = following(BASE, TARGET);
+    let (few, frames, allocations) = spread(&broadcast, 1);
+    let (many, same, more) = spread(&broadcast, 100);
+    // JSON: plain, string, delta; Protobuf, where the string is the plain one: plain, delta; all with name and number.
+    assert_eq!((few.queued, few.frames), (12, 10));
+    assert_eq!((many.queued, many.frames), (1200, 10));
+    assert_eq!(
+        allocations, more,
+        "allocations do not depend on subscribers"
+    );
+    let different: std::collections::BTreeSet<_> =
+        same.iter().map(|frame| bytes_of(frame).as_ptr()).collect();
+    assert_eq!(different.len(), 10);
+    for (at, frame) in frames.iter().enumerate() {
+        assert_eq!(bytes_of(frame), bytes_of(&same[at]));
+        assert_eq!(matches!(frame, Frame::Delta(..)), at % 6 >= 4);
+    }
+}
+
+#[test]
+fn the_forms_of_a_publication_are_those_of_the_worked_examples() {
+    let text = |frame: &Frame| {
+        let text = String::from_utf8_lossy(bytes_of(frame)).into_owned();
+        text[text.find('{').unwrap()..].to_owned()
+    };
+    let (_, frames, _) = spread(&following(BASE, TARGET), 1);
+    let quoted = String::from_utf8_lossy(TARGET).replace('"', "\\\"");
+    let patch = r#""~\nW@0,V:1,\"note\":\"unchanged text here\"}2xVqgY;""#;
+    let expected = [
+        format!(r#"{{"push":{{"channel":"ch","pub":{{"data":"{quoted}","offset":2}}}}}}"#),
+        format!(r#"{{"push":{{"id":1,"pub":{{"data":"{quoted}","offset":2}}}}}}"#),
+        format!(
+            r#"{{"push":{{"channel":"ch","pub":{{"data":{patch},"offset":2,"delta":true}}}}}}"#
+        ),
+        format!(r#"{{"push":{{"id":1,"pub":{{"data":{patch},"offset":2,"delta":true}}}}}}"#),
+    ];
+    assert_eq!([2, 3, 4, 5].map(|at| text(&frames[at])), expected);
+    let (_, frames, _) = spread(&publication(br#"{"a":1}"#), 1);
+    let named = r#"{"push":{"channel":"ch","pub":{"data":{"a":1}}}}"#;
+    let numbered = r#"{"push":{"id":1,"pub":{"data":{"a":1}}}}"#;
+    assert_eq!([0, 1].map(|at| text(&frames[at])), [named, numbered]);
+}
+
+#[test]
+fn without_a_shorter_delta_all_who_were_granted_deltas_get_the_same() {
+    for broadcast in [
+        following(br#"{"a":1}"#, br#"{"a":2}"#),
+        publication(br#"{"a":2}"#),
+    ] {
+        let (fanout, frames, _) = spread(&broadcast, 1);
+        assert_eq!(fanout.frames, 6);
+        assert_eq!(bytes_of(&frames[2]).as_ptr(), bytes_of(&frames[4]).as_ptr());
+        assert!(
+            frames
+                .iter()
+                .all(|frame| matches!(frame, Frame::Finished(_)))
+        );
+    }
+}
+
+#[test]
+fn a_delta_that_is_not_text_is_for_protobuf_only() {
+    let same = ["ä".repeat(18), "ö".repeat(20)];
+    let text = |middle: &str| -> &'static str {
+        String::leak(format!(r#"{{"t":"{}-{middle}-{}"}}"#, same[0], same[1]))
+    };
+    let (base, target) = (text("ä"), text("ã"));
+    let (_, frames, _) = spread(&following(base.as_bytes(), target.as_bytes()), 1);
+    assert!(matches!(frames[4], Frame::Finished(_)), "JSON");
+    assert!(matches!(frames[10], Frame::Delta(..)), "Protobuf");
+    assert_eq!(bytes_of(&frames[4]), bytes_of(&frames[2]));
+}
+
+#[test]
+fn a_payload_that_is_not_json_is_no_delta_for_json_either() {
+    let (_, frames, _) = spread(&following(BASE, &TARGET[..TARGET.len() - 1]), 1);
+    for frame in &frames[..6] {
+        assert!(matches!(frame, Frame::Inappropriate));
+    }
+    assert!(matches!(frames[10], Frame::Delta(..)));
+}
+
+#[test]
+fn joins_carry_the_number_of_who_asked_for_one() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(1 << 20));
+    let style = Style {
+        delta: Delta::Patches,
+        compact: true,
+    };
+    let subscriber = Subscriber {
+        style,
+        join_leave: true,
+        ..subscriber(&mailbox, 1)
+    };
+    assert_eq!(hub.number(&channel()), 0);
+    hub.join(&channel(), subscriber);
+    assert_eq!(hub.number(&channel()), 1);
+    hub.broadcast(&Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::Join(Arc::new(ClientInfo::default())),
+        watch: None,
+    }));
+    let text = String::from_utf8_lossy(&frames(&mailbox)[0][2..]).into_owned();
+    assert_eq!(
+        text,
+        r#"{"push":{"id":1,"join":{"info":{"user":"","client":""}}}}"#
+    );
+    hub.leave(&channel(), &mailbox, key(1));
+    assert_eq!(hub.number(&channel()), 0);
+}
+
+fn by_tag(value: &str) -> Arc<Filter> {
+    let node = FilterNode {
+        key: "s".into(),
+        cmp: "eq".into(),
+        val: value.into(),
+        ..FilterNode::default()
+    };
+    Arc::new(Filter::compile(&node).unwrap())
+}
+
+fn tagged(offset: u64, value: &str) -> Arc<Broadcast> {
+    let tags = [("s".to_owned(), value.to_owned())];
+    let publication = Arc::new(Publication {
+        offset,
+        data: Bytes::from_static(b"{}"),
+        tags: Some(Arc::new(tags.into())),
+        ..Publication::default()
+    });
+    Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::Publication(publication, Epoch::from("e")),
+        watch: None,
+    })
+}
+
+fn filtering(mailbox: &Arc<Mailbox>, value: &str) -> Subscriber {
+    Subscriber {
+        filter: Some(by_tag(value)),
+        ..subscriber(mailbox, 1)
+    }
+}
+
+/// Offsets and skips of what is queued.
+fn deliveries(mailbox: &Mailbox) -> Vec<(u64, u64)> {
+    let mails = take(mailbox).and_then(Result::ok).unwrap_or_default();
+    let place = |mail| match mail {
+        Mail::Delivery(delivery) => match &delivery.broadcast.event {
+            ChannelEvent::Publication(publication, _) => {
+                Some((publication.offset, delivery.skipped))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    mails.into_iter().filter_map(place).collect()
+}
+
+#[test]
+fn a_filter_lets_pass_what_it_wants_and_says_how_much_it_kept_back() {
+    let hub = Hub::new();
+    let (x, all) = (Arc::new(Mailbox::new(1000)), Arc::new(Mailbox::new(1000)));
+    hub.join(&channel(), filtering(&x, "x"));
+    hub.join(&channel(), subscriber(&all, 1));
+    for (offset, value) in [(4, "x"), (5, "y"), (6, "y"), (7, "x"), (8, "x"), (9, "y")] {
+        hub.broadcast(&tagged(offset, value));
+    }
+    assert_eq!(deliveries(&x), [(4, 0), (7, 2), (8, 0)]);
+    assert_eq!(deliveries(&all).len(), 6);
+    let withheld = hub.withheld(&channel(), &x, key(1)).unwrap();
+    assert_eq!((withheld.after, withheld.last.offset), (8, 9));
+    assert_eq!(hub.withheld(&channel(), &all, key(1)), None);
+}
+
+#[test]
+fn what_never_reached_the_hub_is_not_taken_for_kept_back() {
+    let hub = Hub::new();
+    let x = Arc::new(Mailbox::new(1000));
+    hub.join(&channel(), filtering(&x, "x"));
+    for (offset, value) in [(1, "x"), (2, "y"), (4, "y"), (5, "x")] {
+        hub.broadcast(&tagged(offset, value));
+    }
+    assert_eq!(deliveries(&x), [(1, 0), (5, 1)], "3 is missing");
+}
+
+#[test]
+fn equal_filters_are_one_group_and_joins_are_for_all() {
+    let hub = Hub::new();
+    let boxes: Vec<_> = (0..6).map(|_| Arc::new(Mailbox::new(1000))).collect();
+    for (n, mailbox) in boxes.iter().enumerate() {
+        let value = if n < 4 { "x" } else { "y" };
+        let subscriber = Subscriber {
+            join_leave: true,
+            ..filtering(mailbox, value)
+        };
+        hub.join(&channel(), subscriber);
+    }
+    let fanout = hub.broadcast(&tagged(1, "x"));
+    assert_eq!((fanout.queued, fanout.unwanted, fanout.frames), (4, 2, 1));
+    let join = Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::Join(Arc::default()),
+        watch: None,
+    });
+    let fanout = hub.broadcast(&join);
+    assert_eq!((fanout.queued, fanout.unwanted), (6, 0));
+    assert_eq!(hub.subscriptions(), 6);
+    for mailbox in &boxes[..5] {
+        assert!(!hub.leave(&channel(), mailbox, key(1)));
+    }
+    assert_eq!(hub.broadcast(&tagged(2, "y")).queued, 1);
+    assert!(hub.leave(&channel(), &boxes[5], key(1)), "the last one");
+    assert!(!hub.has(&channel()));
+}
+
+#[test]
+fn a_publication_nobody_wants_costs_its_filters_and_not_its_subscribers() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(1000));
+    for generation in 0..1000 {
+        let value = if generation % 2 == 0 { "x" } else { "y" };
+        let subscriber = Subscriber {
+            key: key(generation),
+            ..filtering(&mailbox, value)
+        };
+        hub.join(&channel(), subscriber);
+    }
+    let publication = tagged(1, "z");
+    let allocations = allocation_counter::measure(|| {
+        assert_eq!(hub.broadcast(&publication).unwanted, 1000);
+    });
+    assert_eq!(allocations.count_total, 0);
+}
+
+fn reading_slowly(mailbox: &Arc<Mailbox>, slow: SlowPolicy) -> Subscriber {
+    Subscriber {
+        slow,
+        ..subscriber(mailbox, 1)
+    }
+}
+
+fn large(offset: u64) -> Arc<Broadcast> {
+    let publication = Arc::new(Publication {
+        offset,
+        data: Bytes::from(format!("\"{}\"", "x".repeat(10_000))),
+        ..Publication::default()
+    });
+    Arc::new(Broadcast {
+        channel: channel(),
+        event: ChannelEvent::Publication(publication, Epoch::from("e")),
+        watch: None,
+    })
+}
+
+#[test]
+fn the_newest_is_kept_for_a_slow_reader_and_nothing_is_a_gap() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(1 << 20));
+    hub.join(&channel(), reading_slowly(&mailbox, SlowPolicy::Latest));
+    let lagging: usize = (1..=100).map(|n| hub.broadcast(&large(n)).lagging).sum();
+    let first = deliveries(&mailbox);
+    let reached = u64::try_from(first.len()).unwrap();
+    assert!((8..=13).contains(&reached), "128 KiB: {reached}");
+    assert_eq!(lagging, 100 - first.len());
+    assert_eq!(deliveries(&mailbox), [(100, 99 - reached)]);
+    mailbox.written(1 << 20);
+    assert_eq!(hub.broadcast(&large(101)).queued, 1);
+    assert_eq!(deliveries(&mailbox), [(101, 0)]);
+}
+
+#[test]
+fn a_slow_reader_that_recovers_is_told_once_and_given_nothing_until_it_resumes() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(1 << 20));
+    hub.join(&channel(), reading_slowly(&mailbox, SlowPolicy::Recover));
+    for offset in 1..=100 {
+        hub.broadcast(&large(offset));
+    }
+    let mails = take(&mailbox).unwrap().unwrap();
+    let told: Vec<_> = mails
+        .iter()
+        .enumerate()
+        .filter(|(_, mail)| matches!(mail, Mail::Behind(_)))
+        .map(|(at, _)| at)
+        .collect();
+    assert_eq!(told, [mails.len() - 1], "once, and last");
+    let bytes: usize = mails.iter().map(Mail::cost).sum();
+    assert!(bytes <= 128 * 1024, "{bytes}");
+    mailbox.written(bytes);
+    assert_eq!(hub.broadcast(&large(101)).lagging, 1);
+    mailbox.resume(key(1));
+    assert_eq!(hub.broadcast(&large(102)).queued, 1);
+    assert_eq!(deliveries(&mailbox), [(102, 0)]);
+    assert!(!mailbox.overflowed());
+}
+
+#[test]
+fn without_a_policy_a_slow_reader_is_closed() {
+    let hub = Hub::new();
+    let mailbox = Arc::new(Mailbox::new(300_000));
+    hub.join(&channel(), reading_slowly(&mailbox, SlowPolicy::Disconnect));
+    for offset in 1..=100 {
+        hub.broadcast(&large(offset));
+    }
+    assert!(mailbox.overflowed());
 }

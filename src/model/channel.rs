@@ -74,6 +74,8 @@ pub struct ChannelOptions {
     pub history_meta_ttl: Duration,
     /// What a publication must look like.
     pub data_format: DataFormat,
+    /// Publications of the server API are made for deltas, asked for or not.
+    pub delta_publish: bool,
     /// Kind of subscription the channel serves.
     pub subscription_type: SubscriptionType,
     /// What the namespace gives to a server-side subscription: presence, join/leave, forced positioning and recovery.
@@ -113,6 +115,30 @@ pub enum SubscriptionType {
     Map,
     /// Keys polled from the backend.
     SharedPoll,
+}
+
+/// How publications of a channel wait for each other on their way to a subscriber (`batch_max_size`, `batch_max_delay`,
+/// `batch_flush_latest`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// So many are written at once; 0 for any number.
+    pub max_size: usize,
+    /// How long the first one waits; zero switches batching off.
+    pub max_delay: Duration,
+    /// Only the newest publication of a batch is written.
+    pub flush_latest: bool,
+}
+
+/// What happens to a subscription whose client reads too slowly (`slow_policy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SlowPolicy {
+    /// The connection is closed with 3008.
+    #[default]
+    Disconnect,
+    /// Only the newest publication is kept for it.
+    Latest,
+    /// Nothing is kept for it; it is brought up to date from history.
+    Recover,
 }
 
 /// How missed publications are given back (`force_recovery_mode`).

@@ -1,8 +1,12 @@
 //! Server-initiated actions on connections: what the server API asks.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::{Channel, ClientId, LabelFilter, RecoveryMode, StreamPosition, UserId};
+use super::{
+    Batch, Channel, ClientId, Filter, LabelFilter, RecoveryMode, SlowPolicy, StreamPosition, UserId,
+};
 
 /// Options of one subscription, granted by the policy or given by the server (client-protocol.md 4.6.1).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +29,10 @@ pub struct SubscribeOptions {
     pub recovery_mode: RecoveryMode,
     /// Cache recovery also when the client did not ask for it.
     pub auto_cache_recover: bool,
+    /// Deltas may be negotiated.
+    pub delta: bool,
+    /// A number in place of the channel's name may be negotiated.
+    pub compaction: bool,
     /// Expiration in Unix seconds; `None` never expires.
     pub expire_at: Option<i64>,
     /// The server refreshes this subscription itself, the client is not told of an expiration.
@@ -33,8 +41,28 @@ pub struct SubscribeOptions {
     pub info: Bytes,
     /// Custom data of the subscribe reply or push; empty for none.
     pub data: Bytes,
+    /// Clients may choose publications by their tags.
+    pub allow_tags_filter: bool,
+    /// Which publications it wants; `None` for all.
+    pub filter: Option<Arc<Filter>>,
+    /// How publications wait for each other.
+    pub batch: Batch,
+    /// What happens when the client reads too slowly.
+    pub slow_policy: SlowPolicy,
     /// Where the permission came from.
     pub source: SubscribeSource,
+}
+
+impl SubscribeOptions {
+    /// What happens when this subscriber reads too slowly: only a position can be recovered from.
+    #[must_use]
+    pub fn effective_slow_policy(&self) -> SlowPolicy {
+        let positioned = self.positioned || self.recoverable;
+        match self.slow_policy {
+            SlowPolicy::Recover if !positioned => SlowPolicy::Disconnect,
+            policy => policy,
+        }
+    }
 }
 
 /// Where a subscription came from (tokens.md 8.4).

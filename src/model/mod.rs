@@ -7,12 +7,15 @@ mod client;
 mod code;
 mod command;
 mod control;
+mod filter;
 mod publication;
 mod secret;
 mod time;
 mod trace;
 
-pub use channel::{Channel, ChannelOptions, DataFormat, RecoveryMode, SubscriptionType};
+pub use channel::{
+    Batch, Channel, ChannelOptions, DataFormat, RecoveryMode, SlowPolicy, SubscriptionType,
+};
 pub use client::{
     Certified, ClientId, ClientInfo, Credentials, Direction, Encoding, NodeId, Peer, UserId,
     Version,
@@ -20,9 +23,10 @@ pub use client::{
 pub use code::{ClientError, Disconnect, Refused, Rejection, Unsubscribe};
 pub use command::{Refresh, SubscribeCommand, SubscribeOptions, SubscribeSource, Target};
 pub use control::{Control, LabelFilter, NodeInfo, Notification, SurveyRequest, SurveyResponse};
+pub use filter::{Filter, FilterNode, InvalidFilter};
 pub use publication::{
-    Broadcast, ChannelEvent, Delivery, Epoch, Publication, StreamPosition, SubscriptionKey, Tags,
-    Watch,
+    Broadcast, ChannelEvent, Complete, Delivery, Epoch, Frame, Publication, StreamPosition,
+    SubscriptionKey, Tags, Watch, Withheld,
 };
 pub use secret::Secret;
 pub use time::Now;

@@ -1,10 +1,14 @@
 //! What travels through a channel, and how it is handed to one subscriber.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
 
-use super::{Channel, ClientInfo, TraceContext};
+use super::{Channel, ClientId, ClientInfo, TraceContext};
 
 /// Identity of one life of a stream; opaque. A stream that was lost or created anew has another one.
 ///
@@ -81,6 +85,12 @@ pub struct Publication {
     pub time: i64,
     /// The span that published, when the trace is recorded; never sent to clients. Boxed, as most have none.
     pub trace: Option<Box<TraceContext>>,
+    /// Payload of the publication right before it in the stream, when it was published for deltas; never kept.
+    pub previous: Option<Bytes>,
+    /// `data` is a delta against the payload before; only on the way to or in a client.
+    pub delta: bool,
+    /// The connection that does not get it, usually the publisher; never sent to clients.
+    pub except: Option<ClientId>,
 }
 
 /// Something that happens in a channel, on its way from the engine to the subscribers.
@@ -153,6 +163,58 @@ pub struct Delivery {
     pub key: SubscriptionKey,
     /// What happened where.
     pub broadcast: Arc<Broadcast>,
-    /// Finished bytes in the subscriber's wire form; `None` when the payload cannot be written in it.
-    pub frame: Option<Bytes>,
+    /// What is written.
+    pub frame: Frame,
+    /// So many publications right before this one were kept from the subscriber by its tags filter.
+    pub skipped: u64,
+}
+
+/// The newest publications of a stream that a tags filter kept from a subscriber.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// Everything after this offset up to `last` was kept from it.
+    pub after: u64,
+    /// The newest publication of the stream that was looked at.
+    pub last: StreamPosition,
+}
+
+/// What one class of subscribers is sent; shared by all of them.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// Finished bytes.
+    Finished(Bytes),
+    /// Finished bytes of a delta, for who has the payload before; the others are sent the complete publication.
+    Delta(Bytes, Arc<Complete>),
+    /// Nothing: it only moves the position.
+    Withheld,
+    /// The payload cannot be written in the encoding of the connection.
+    Inappropriate,
+}
+
+impl Frame {
+    /// Bytes it counts for.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Finished(bytes) | Self::Delta(bytes, _) => bytes.len(),
+            Self::Withheld | Self::Inappropriate => 0,
+        }
+    }
+}
+
+impl From<Option<Bytes>> for Frame {
+    fn from(finished: Option<Bytes>) -> Self {
+        finished.map_or(Self::Inappropriate, Self::Finished)
+    }
+}
+
+/// The complete publication behind a delta: finished by the first subscriber of the class who needs it, shared by the others.
+#[derive(Debug, Default)]
+pub struct Complete(OnceLock<Option<Bytes>>);
+
+impl Complete {
+    /// The finished bytes; `make` is asked once.
+    pub fn get_or_make(&self, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
+        self.0.get_or_init(make).clone()
+    }
 }

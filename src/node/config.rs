@@ -87,6 +87,10 @@ pub struct ClientConfig {
     pub channel_limit: usize,
     /// Bytes queued per connection before it is closed as slow.
     pub queue_max_size: usize,
+    /// How long what is ready waits for more; zero for not at all.
+    pub write_delay: Duration,
+    /// Messages that end this wait: 0 for 16, negative for any number.
+    pub max_messages_in_frame: i64,
     /// Period of presence renewal and periodic checks.
     pub presence_update_interval: Duration,
     /// Commands of one connection at the same time; 0 and 1 mean one after another.

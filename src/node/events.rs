@@ -57,6 +57,12 @@ fn fan_out(shared: &Shared, sampler: &mut Sampler, channel: Channel, event: Chan
         span.set("centripetal.subscribers", queued);
         span.end();
     }
+    if fanout.unwanted > 0 {
+        metrics.broker.unwanted.inc_by(fanout.unwanted as u64);
+    }
+    if fanout.lagging > 0 {
+        metrics.clients.lagging.inc_by(fanout.lagging as u64);
+    }
     if fanout.slow > 0 {
         metrics.clients.slow.inc_by(fanout.slow as u64);
     }

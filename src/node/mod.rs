@@ -90,6 +90,10 @@ pub struct Publish {
     pub version: u64,
     /// Epoch the version counts in.
     pub version_epoch: String,
+    /// Send deltas to those subscribers who negotiated them; the namespace may say so, too.
+    pub delta: bool,
+    /// The connection that does not get it.
+    pub exclude_client: Option<ClientId>,
 }
 
 /// What a node is made of.
@@ -211,6 +215,8 @@ impl Node {
             idempotency_key,
             version,
             version_epoch,
+            delta,
+            exclude_client,
         } = publish;
         Shared::check_format(&options, &data)?;
         let mut how = Shared::publish_options(&options);
@@ -219,10 +225,12 @@ impl Node {
         }
         how.idempotency_key = idempotency_key.filter(|key| !key.is_empty());
         how.version_epoch = version_epoch;
+        how.use_delta = delta || options.delta_publish;
         let publication = Publication {
             data,
             tags,
             version,
+            except: exclude_client,
             ..Publication::default()
         };
         self.shared.publish(channel, publication, how).await

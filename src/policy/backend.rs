@@ -142,6 +142,8 @@ impl Policy {
             idempotency_key: result.idempotency_key,
             version: result.version,
             version_epoch: result.version_epoch,
+            delta: result.delta,
+            exclude_publisher: false,
         })))
     }
 
@@ -288,6 +290,7 @@ fn grant(
         source,
         ..base.clone()
     };
+    options.auto_cache_recover |= granted.cache_recover;
     granted.overrides.apply(&mut options);
     Ok(options)
 }

@@ -16,6 +16,8 @@ pub struct Config {
     pub channel: ChannelConfig,
     /// Section `rpc`.
     pub rpc: RpcConfig,
+    /// Section `centripetal`, as far as it decides about permissions.
+    pub centripetal: OwnConfig,
 }
 
 /// The keys of section `client` that decide about permissions.
@@ -110,6 +112,18 @@ pub struct ChannelOptionsConfig {
     pub allow_tags_filter: bool,
     /// Delta for every publish.
     pub delta_publish: bool,
+    /// Clients may ask for numbers in place of channel names.
+    pub allow_channel_compaction: bool,
+    /// Publications of clients do not come back to them.
+    pub exclude_publisher: bool,
+    /// So many publications are written at once.
+    pub batch_max_size: usize,
+    /// How long the first one waits.
+    pub batch_max_delay: Duration,
+    /// Only the newest publication of a batch is written.
+    pub batch_flush_latest: bool,
+    /// `disconnect` (the same as empty), `latest` or `recover`.
+    pub slow_policy: String,
     /// Subscribe with the empty user, in addition to the next.
     pub allow_subscribe_for_anonymous: bool,
     /// Subscribe without a token.
@@ -160,6 +174,13 @@ pub struct ChannelOptionsConfig {
     pub subscription_type: String,
 }
 
+/// The keys of section `centripetal` that decide about publications.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct OwnConfig {
+    /// `delta_publish` counts for publications that a proxy allowed, too.
+    pub publish_proxy_honours_delta_publish: bool,
+}
+
 /// Section `rpc`.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct RpcConfig {
@@ -205,6 +226,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             client: ClientConfig::default(),
+            centripetal: OwnConfig::default(),
             channel: ChannelConfig {
                 without_namespace: ChannelOptionsConfig::default(),
                 namespaces: Vec::new(),

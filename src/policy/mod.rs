@@ -94,6 +94,7 @@ struct Settings {
     anonymous: bool,
     personal: PersonalChannelConfig,
     calls: Calls,
+    honours_delta_publish: bool,
 }
 
 impl Config {
@@ -166,6 +167,7 @@ impl Settings {
             anonymous: config.client.allow_anonymous_connect_without_token,
             personal,
             calls: Calls::new(&config.rpc)?,
+            honours_delta_publish: config.centripetal.publish_proxy_honours_delta_publish,
         })
     }
 

@@ -17,7 +17,8 @@ use super::{
 use crate::{
     auth::pattern,
     model::{
-        ChannelOptions, ClientError, DataFormat, RecoveryMode, SubscribeOptions, SubscriptionType,
+        Batch, ChannelOptions, ClientError, DataFormat, RecoveryMode, SlowPolicy, SubscribeOptions,
+        SubscriptionType,
     },
 };
 
@@ -94,6 +95,50 @@ impl Namespaces {
     }
 }
 
+/// What every subscriber is granted; the name of an option that cannot be.
+fn granted(
+    options: &ChannelOptionsConfig,
+    recovery_mode: RecoveryMode,
+) -> Result<SubscribeOptions, &'static str> {
+    Ok(SubscribeOptions {
+        presence: options.presence,
+        join_leave: options.join_leave,
+        push_join_leave: options.force_push_join_leave,
+        positioned: options.force_positioning,
+        recoverable: options.force_recovery,
+        recovery_mode,
+        auto_cache_recover: options.auto_cache_recover,
+        delta: !options.allowed_delta_types.is_empty(),
+        compaction: options.allow_channel_compaction,
+        allow_tags_filter: options.allow_tags_filter,
+        batch: batch(options).ok_or("batch_max_delay")?,
+        slow_policy: slow_policy(options).ok_or("slow_policy")?,
+        server_side_refresh: options.sub_refresh_proxy_enabled,
+        ..SubscribeOptions::default()
+    })
+}
+
+/// Nobody waits without an end, and of publications that build upon each other none may be left out.
+fn batch(options: &ChannelOptionsConfig) -> Option<Batch> {
+    let batch = Batch {
+        max_size: options.batch_max_size,
+        max_delay: options.batch_max_delay,
+        flush_latest: options.batch_flush_latest,
+    };
+    let endless = batch.max_delay.is_zero() && (batch.max_size > 0 || batch.flush_latest);
+    let breaks = batch.flush_latest && !options.allowed_delta_types.is_empty();
+    (!endless && !breaks).then_some(batch)
+}
+
+fn slow_policy(options: &ChannelOptionsConfig) -> Option<SlowPolicy> {
+    match options.slow_policy.as_str() {
+        "" | "disconnect" => Some(SlowPolicy::Disconnect),
+        "latest" if options.allowed_delta_types.is_empty() => Some(SlowPolicy::Latest),
+        "recover" if options.history_size > 0 => Some(SlowPolicy::Recover),
+        _ => None,
+    }
+}
+
 impl Resolved<'_> {
     /// Clients may use a name that matches the namespace's pattern; without a pattern it must be ASCII.
     pub(super) fn check_name(&self) -> Result<(), ClientError> {
@@ -157,17 +202,8 @@ impl Namespace {
                     .ok_or_else(|| invalid("publication_data_format"))?,
                 subscription_type: subscription_type(&options.subscription_type)
                     .ok_or_else(|| invalid("subscription_type"))?,
-                subscribe: SubscribeOptions {
-                    presence: options.presence,
-                    join_leave: options.join_leave,
-                    push_join_leave: options.force_push_join_leave,
-                    positioned: options.force_positioning,
-                    recoverable: options.force_recovery,
-                    recovery_mode,
-                    auto_cache_recover: options.auto_cache_recover,
-                    server_side_refresh: options.sub_refresh_proxy_enabled,
-                    ..SubscribeOptions::default()
-                },
+                delta_publish: options.delta_publish,
+                subscribe: granted(options, recovery_mode).map_err(invalid)?,
             }),
             allow: options.clone(),
             pattern,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Policy, namespace::Standing, note::Note};
 use crate::{
-    hooks::{Client, PublishAnswer, Read},
+    hooks::{Client, Publish, PublishAnswer, Read},
     model::{Channel, ClientError, Disconnect, Rejection, Version},
 };
 
@@ -27,8 +27,15 @@ impl Policy {
         let allow = &namespace.allow;
         // Where the backend decides, permissions do not count.
         if allow.publish_proxy_enabled {
-            let name = &allow.publish_proxy_name;
-            return self.ask_publish(client, channel, data, name).await;
+            let settled = settings.honours_delta_publish && allow.delta_publish;
+            let mut answer = self
+                .ask_publish(client, channel, data, &allow.publish_proxy_name)
+                .await?;
+            if let PublishAnswer::Channel(publish) = &mut answer {
+                publish.delta |= settled;
+                publish.exclude_publisher = allow.exclude_publisher;
+            }
+            return Ok(answer);
         }
         if allow.subscribe_stream_proxy_enabled {
             return if allow.subscribe_stream_proxy_bidirectional {
@@ -42,7 +49,12 @@ impl Policy {
             subscribed,
         };
         if settings.insecure || namespace.allows_publish(who) {
-            return Ok(data.into());
+            return Ok(PublishAnswer::Channel(Box::new(Publish {
+                data,
+                delta: allow.delta_publish,
+                exclude_publisher: allow.exclude_publisher,
+                ..Publish::default()
+            })));
         }
         self.note(Note::Publish, client, Some(channel));
         Err(ClientError::PERMISSION_DENIED.into())

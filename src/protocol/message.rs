@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::frame::PositionFormat;
 use crate::model::{
-    Channel, ClientError, ClientId, ClientInfo, Disconnect, Publication, StreamPosition,
-    Unsubscribe,
+    Channel, ClientError, ClientId, ClientInfo, Disconnect, FilterNode, Publication,
+    StreamPosition, Unsubscribe,
 };
 
 /// One command of a client.
@@ -77,7 +77,7 @@ pub struct ConnectRequest {
     pub profile: String,
 }
 
-/// Subscribe (fields of client-protocol.md 1.7; those of map subscriptions and tag filters only as far as they are served).
+/// Subscribe (fields of client-protocol.md 1.7; those of map subscriptions only as far as they are served).
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(clippy::struct_excessive_bools, reason = "wire message")]
 pub struct SubscribeRequest {
@@ -105,8 +105,9 @@ pub struct SubscribeRequest {
     pub join_leave: bool,
     /// Wanted delta type.
     pub delta: String,
-    /// A tags filter is present (evaluated by a later feature; until then its presence decides the answer 107).
-    pub has_tags_filter: bool,
+    /// Only publications with such tags. One that is too large or too deep to be read is kept as the empty filter, which is
+    /// invalid like it.
+    pub tags_filter: Option<Box<FilterNode>>,
     /// Bit 0: numeric channel ids; bit 1: fail instead of an unrecovered subscription.
     pub flag: i64,
     /// 0 stream, 1–3 map, 4 shared poll.
@@ -268,6 +269,10 @@ pub struct SubscribeResult {
     pub data: Bytes,
     /// A recovery was attempted (V2).
     pub was_recovering: bool,
+    /// Deltas are granted (V2).
+    pub delta: bool,
+    /// Number that stands for the channel in pushes (V2); 0 for none.
+    pub number: u32,
 }
 
 /// Presence of a channel.

@@ -6,10 +6,12 @@
 //! checked once, never parsed into trees, never copied on the way in. Knows no sockets, clocks or channels' rules.
 //!
 //! Inside: `message` holds the values, `schema` describes each message once as fields, `json` and `protobuf` turn fields into bytes,
-//! `v1` holds what only the older generation knows, `decode` and `client` split frames, `request` reads bodies that are one request.
+//! `v1` holds what only the older generation knows, `delta` makes and applies deltas, `decode` and `client` split frames,
+//! `request` reads bodies that are one request.
 
 mod client;
 mod decode;
+pub mod delta;
 pub mod frame;
 pub mod json;
 pub mod message;
@@ -23,7 +25,7 @@ mod tests;
 
 pub use client::{Replies, decode_replies, decode_reply, encode_command, encode_commands};
 pub use decode::{Commands, Decoder, Malformed};
-pub use json::{is_json, is_json_object};
+pub use json::{is_json, is_json_object, unquote};
 pub use message::{
     Command, ConnectRequest, ConnectResult, EmulationRequest, HistoryRequest, HistoryResult,
     PresenceResult, PresenceStatsResult, PublishRequest, Push, PushBody, RefreshResult, Reply,

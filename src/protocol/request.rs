@@ -17,15 +17,15 @@ use crate::model::{Encoding, Version};
 /// [`Malformed`] for anything else.
 pub fn decode_connect_request(
     encoding: Encoding,
-    body: Bytes,
+    body: &Bytes,
 ) -> Result<ConnectRequest, Malformed> {
     match encoding {
-        Encoding::Json => match document(&body)? {
+        Encoding::Json => match document(body)? {
             Some(mut reader) => schema::read_connect(&mut reader, Version::V2),
             None => Ok(ConnectRequest::default()),
         },
         Encoding::Protobuf => {
-            let mut reader = protobuf::Reader::new(&body, 0, body.len());
+            let mut reader = protobuf::Reader::new(body, 0, body.len());
             schema::read_connect(&mut reader, Version::V2)
         }
     }
@@ -37,15 +37,15 @@ pub fn decode_connect_request(
 /// [`Malformed`] for anything else.
 pub fn decode_emulation_request(
     encoding: Encoding,
-    body: Bytes,
+    body: &Bytes,
 ) -> Result<EmulationRequest, Malformed> {
     match encoding {
-        Encoding::Json => match document(&body)? {
+        Encoding::Json => match document(body)? {
             Some(mut reader) => schema::read_emulation(&mut reader),
             None => Ok(EmulationRequest::default()),
         },
         Encoding::Protobuf => {
-            let mut reader = protobuf::Reader::new(&body, 0, body.len());
+            let mut reader = protobuf::Reader::new(body, 0, body.len());
             schema::read_emulation(&mut reader)
         }
     }
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     fn json(text: &'static str) -> Result<EmulationRequest, Malformed> {
-        decode_emulation_request(Encoding::Json, Bytes::from_static(text.as_bytes()))
+        decode_emulation_request(Encoding::Json, &Bytes::from_static(text.as_bytes()))
     }
 
     #[test]
@@ -103,14 +103,14 @@ mod tests {
             assert_eq!(json(broken), Err(Malformed), "{broken}");
         }
         let binary = Bytes::from_static(b"\x0a\x01n\x12\x01s\x1a\x02\x08\x01");
-        let binary = decode_emulation_request(Encoding::Protobuf, binary).unwrap();
+        let binary = decode_emulation_request(Encoding::Protobuf, &binary).unwrap();
         assert_eq!(
             (&*binary.node, &*binary.session, &binary.data[..]),
             ("n", "s", &b"\x08\x01"[..])
         );
-        let empty = decode_emulation_request(Encoding::Protobuf, Bytes::new());
+        let empty = decode_emulation_request(Encoding::Protobuf, &Bytes::new());
         assert_eq!(empty, Ok(EmulationRequest::default()));
-        let broken = decode_emulation_request(Encoding::Protobuf, Bytes::from_static(b"\xff\xff"));
+        let broken = decode_emulation_request(Encoding::Protobuf, &Bytes::from_static(b"\xff\xff"));
         assert_eq!(broken, Err(Malformed));
     }
 
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn connect_requests_are_read() {
         let connect = |text: &'static str| {
-            decode_connect_request(Encoding::Json, Bytes::from_static(text.as_bytes()))
+            decode_connect_request(Encoding::Json, &Bytes::from_static(text.as_bytes()))
         };
         assert_eq!(connect("null"), Ok(ConnectRequest::default()));
         assert_eq!(connect(" {} x"), Ok(ConnectRequest::default()));
@@ -136,7 +136,7 @@ mod tests {
         }
         let binary = Bytes::from_static(b"\x0a\x01t");
         assert_eq!(
-            decode_connect_request(Encoding::Protobuf, binary)
+            decode_connect_request(Encoding::Protobuf, &binary)
                 .unwrap()
                 .token,
             "t"

@@ -156,6 +156,8 @@ pub(crate) struct Granted {
     pub(crate) data: Twin,
     /// Other options than those of the namespace.
     pub(crate) overrides: Override,
+    /// Of a connect question: the newest publication without being asked for; needs recovery in cache mode.
+    pub(crate) cache_recover: bool,
 }
 
 /// Of a refresh question, and of one about a subscription, which knows no meta.
@@ -186,6 +188,8 @@ pub(crate) struct PublishResult {
     pub(crate) tags: BTreeMap<String, String>,
     /// Idempotency key; empty for none.
     pub(crate) idempotency_key: String,
+    /// Send deltas to those who negotiated them.
+    pub(crate) delta: bool,
     /// Version; 0 for none.
     pub(crate) version: u64,
     /// Epoch the version counts in.

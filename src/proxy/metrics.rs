@@ -74,9 +74,7 @@ impl Metrics {
             ),
             &LABELS,
         )?;
-        let help = "Time that questions waited for their turn, those that had to.";
-        let waits = HistogramOpts::new("centripetal_proxy_wait_duration_seconds", help);
-        let waits = HistogramVec::new(waits, &LABELS)?;
+        let waits = waits()?;
         registry.register(Box::new(waits.clone()))?;
         let failures = IntCounterVec::new(
             own(
@@ -118,6 +116,12 @@ impl Metrics {
             }),
         }
     }
+}
+
+fn waits() -> Result<HistogramVec, prometheus::Error> {
+    let help = "Time that questions waited for their turn, those that had to.";
+    let options = HistogramOpts::new("centripetal_proxy_wait_duration_seconds", help);
+    HistogramVec::new(options, &LABELS)
 }
 
 impl Series {

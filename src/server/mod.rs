@@ -30,8 +30,8 @@ mod proxy_protocol;
 mod runtime;
 mod scrape;
 mod signals;
-pub mod storage;
 mod spans;
+pub mod storage;
 pub mod tls;
 
 pub use drain::{Config as ShutdownConfig, Outcome, Steps};

@@ -232,7 +232,6 @@ impl Session {
             } else {
                 0
             },
-            ..ConnectResult::default()
         }
     }
 

@@ -1,12 +1,14 @@
 //! Live delivery: the position rule of client-protocol.md 5.5, in the only place that knows a position.
 
 use super::{
-    Effect, Effects, Session,
+    Effect, Effects, Session, Whole,
+    batch::Pushed,
     recovery::{Gap, Step, follows},
     subscription::State as Sub,
 };
 use crate::model::{
-    ChannelEvent, Delivery, Disconnect, Epoch, Now, Publication, StreamPosition, SubscriptionKey,
+    ChannelEvent, Delivery, Disconnect, Epoch, Frame, Now, Publication, StreamPosition,
+    SubscriptionKey, Withheld,
 };
 
 impl Session {
@@ -20,13 +22,16 @@ impl Session {
         };
         match &mut subscription.state {
             Sub::Joining(joining) => {
-                joining.held_bytes += delivery.frame.as_ref().map_or(0, bytes::Bytes::len);
+                joining.held_bytes += delivery.frame.size();
                 joining.held.push(delivery);
                 if joining.held_bytes > self.config.queue_max_size {
                     self.close(Disconnect::SLOW, out);
                 }
             }
-            Sub::Live(_) => self.deliver(now, delivery, out),
+            Sub::Live(live) => match &mut live.behind {
+                Some(behind) => behind.hold(delivery),
+                None => self.deliver(now, delivery, out),
+            },
             Sub::Authorizing(_) | Sub::Leaving => {}
         }
     }
@@ -34,7 +39,7 @@ impl Session {
     fn deliver(&mut self, now: Now, delivery: Delivery, out: &mut Effects) {
         let verdict = match &delivery.broadcast.event {
             ChannelEvent::Publication(publication, epoch) => {
-                self.judge(now, delivery.key, publication, epoch)
+                self.judge(now, &delivery, publication, epoch)
             }
             // One's own leave, of a subscription that was left a moment ago.
             ChannelEvent::Leave(info) if info.client == self.birth.client => Ok(Step::Known),
@@ -43,12 +48,53 @@ impl Session {
         };
         match verdict {
             Ok(Step::Known) => {}
-            Ok(Step::Next) => match delivery.frame {
-                Some(frame) => out.push(Effect::Frame(frame)),
-                None => self.close(Disconnect::INAPPROPRIATE_PROTOCOL, out),
-            },
+            Ok(Step::Next) => self.write(now, delivery, out),
             Err(Gap) => self.insufficient_state(delivery.key, out),
         }
+    }
+
+    /// Writes what the client can read: a delta needs the payload before it.
+    pub(super) fn write(&mut self, now: Now, delivery: Delivery, out: &mut Effects) {
+        let Some(subscription) = self.table.get_mut(delivery.key) else {
+            return;
+        };
+        let look = subscription.style.look(subscription.number);
+        let Sub::Live(live) = &mut subscription.state else {
+            return;
+        };
+        let mut frame = delivery.frame;
+        let had_base = live.has_base;
+        let (mut is_publication, mut whole) = (false, 0);
+        if let ChannelEvent::Publication(publication, _) = &delivery.broadcast.event {
+            (is_publication, whole) = (true, publication.data.len());
+            if publication.except.as_ref() == Some(&self.birth.client) {
+                frame = Frame::Withheld;
+            }
+            // What stands outside the stream replaces the payload that the next one builds upon.
+            live.has_base = publication.offset > 0 && !matches!(frame, Frame::Withheld);
+        }
+        let (effect, size) = match frame {
+            Frame::Delta(_, complete) if !had_base => {
+                let whole_one = Whole {
+                    broadcast: delivery.broadcast,
+                    complete,
+                    look,
+                };
+                (Effect::Complete(whole_one), whole)
+            }
+            Frame::Finished(bytes) | Frame::Delta(bytes, _) => {
+                let size = bytes.len();
+                (Effect::Frame(bytes), size)
+            }
+            Frame::Withheld => return,
+            Frame::Inappropriate => return self.close(Disconnect::INAPPROPRIATE_PROTOCOL, out),
+        };
+        let pushed = Pushed {
+            effect,
+            size,
+            is_publication,
+        };
+        self.emit(now, delivery.key, pushed, out);
     }
 
     /// The engine has lost publications: who has a position is told, unless it is past what was lost.
@@ -73,12 +119,12 @@ impl Session {
     fn judge(
         &mut self,
         now: Now,
-        key: SubscriptionKey,
+        delivery: &Delivery,
         publication: &Publication,
         epoch: &Epoch,
     ) -> Result<Step, Gap> {
         let lag = self.config.position_max_time_lag;
-        let Some(subscription) = self.table.get_mut(key) else {
+        let Some(subscription) = self.table.get_mut(delivery.key) else {
             return Ok(Step::Known);
         };
         let Sub::Live(live) = &mut subscription.state else {
@@ -92,7 +138,7 @@ impl Session {
         if !lag.is_zero() && u128::try_from(late).is_ok_and(|late| late > lag.as_millis()) {
             return Err(Gap);
         }
-        let step = follows(position, publication, epoch)?;
+        let step = follows(position, (publication, delivery.skipped), epoch)?;
         if step == Step::Next {
             position.offset = publication.offset;
             if position.epoch.is_empty() {
@@ -110,7 +156,7 @@ impl Session {
         &mut self,
         now: Now,
         key: SubscriptionKey,
-        top: Option<&StreamPosition>,
+        (top, withheld): (Option<StreamPosition>, Option<Withheld>),
         out: &mut Effects,
     ) {
         let Some(top) = top else { return };
@@ -120,9 +166,18 @@ impl Session {
         let Sub::Live(live) = &mut subscription.state else {
             return;
         };
-        let Some(position) = &live.position else {
+        if live.behind.is_some() {
+            return;
+        }
+        let Some(position) = &mut live.position else {
             return;
         };
+        if let Some(Withheld { after, last }) = withheld
+            && position.epoch == last.epoch
+            && (after..last.offset).contains(&position.offset)
+        {
+            position.offset = last.offset;
+        }
         let other_epoch = !position.epoch.is_empty() && position.epoch != top.epoch;
         let lost = live
             .suspect

@@ -6,10 +6,13 @@ use bytes::Bytes;
 
 use crate::{
     model::{
-        Channel, ClientError, ClientInfo, Disconnect, Publication, Rejection, StreamPosition,
-        SubscribeOptions, SubscriptionKey, UserId,
+        Broadcast, Channel, ClientError, ClientInfo, Complete, Disconnect, Publication, Rejection,
+        StreamPosition, SubscribeOptions, SubscriptionKey, UserId, Withheld,
     },
-    protocol::{ConnectRequest, Reply, ReplyBody, SubscribeRequest, frame::WireForm},
+    protocol::{
+        ConnectRequest, Reply, ReplyBody, SubscribeRequest,
+        frame::{Look, Style, WireForm},
+    },
 };
 
 /// Names a call between its start and its completion.
@@ -23,6 +26,8 @@ pub(crate) enum Effect {
     Reply(Reply),
     /// Write finished bytes.
     Frame(Bytes),
+    /// Write the complete publication behind a delta that this client has no use for.
+    Complete(Whole),
     /// Start a call; its outcome comes back through `Session::completed`.
     Call(CallId, Call),
     /// The connect was refused on V2: what is queued is written, then the connection lingers without use.
@@ -31,6 +36,17 @@ pub(crate) enum Effect {
     Unconnected(ClientError),
     /// Flush (except for 3000 and 3008) and close the transport.
     Close(Disconnect),
+}
+
+/// A publication that is to be finished on need.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    /// The publication.
+    pub(crate) broadcast: Arc<Broadcast>,
+    /// Its finished bytes, or their place.
+    pub(crate) complete: Arc<Complete>,
+    /// How the subscription wants it.
+    pub(crate) look: Look,
 }
 
 /// A question or an action that may take time. Calls of one connection may run at the same time.
@@ -88,8 +104,17 @@ pub(crate) enum Call {
     SubRefresh { channel: Channel, token: String },
     /// Renew presence entries.
     RenewPresence(Vec<(Channel, Arc<ClientInfo>)>),
-    /// Read the top of a stream, to compare with the position of a subscription.
-    Top(Channel),
+    /// Read the top of a stream, to compare with the position of a subscription; before that, what its filter kept from it.
+    Top(Channel, SubscriptionKey),
+    /// Read the publications after a position for a subscription that fell behind; with `resume` the mailbox takes deliveries
+    /// for it again before that.
+    ReadOn {
+        channel: Channel,
+        key: SubscriptionKey,
+        since: StreamPosition,
+        limit: usize,
+        resume: bool,
+    },
 }
 
 /// The engine's part of a subscribe.
@@ -101,11 +126,13 @@ pub(crate) struct Join {
     pub(crate) key: SubscriptionKey,
     /// How its frames look.
     pub(crate) form: WireForm,
+    /// What was negotiated beside that.
+    pub(crate) style: Style,
     /// Granted options.
     pub(crate) options: SubscribeOptions,
     /// Who joins, for presence.
     pub(crate) info: Arc<ClientInfo>,
-    /// Read the publications after this position; otherwise only the top.
+    /// Read what was missed since this position, as the recovery mode says; otherwise only the top.
     pub(crate) since: Option<StreamPosition>,
     /// Most publications read.
     pub(crate) limit: usize,
@@ -127,10 +154,12 @@ pub(crate) struct Leave {
 /// What the engine found at a join.
 #[derive(Debug, Default)]
 pub(crate) struct Joined {
-    /// Publications after the asked position, ascending.
+    /// Publications after the asked position, ascending; in cache mode the newest one.
     pub(crate) publications: Vec<Arc<Publication>>,
     /// Top of the stream; empty for channels without history.
     pub(crate) top: StreamPosition,
+    /// Stands for the channel's name in pushes; 0 for none.
+    pub(crate) number: u32,
 }
 
 /// Who connected, and what comes with it.
@@ -204,7 +233,9 @@ pub(crate) enum Outcome {
     /// Of [`Call::SubRenew`]; `None` ends the subscription.
     SubRenewed(Result<Option<SubRefreshed>, Rejection>),
     /// Of [`Call::Top`]; `None` when it could not be read.
-    Top(Option<StreamPosition>),
+    Top(Option<StreamPosition>, Option<Withheld>),
+    /// Of [`Call::ReadOn`]; `None` when it could not be read.
+    ReadOn(Option<Joined>),
     /// Of a call without answer.
     Done,
 }

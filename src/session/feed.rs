@@ -2,6 +2,8 @@
 //!
 //! The source itself belongs to the connection's task.
 
+use std::collections::BTreeMap;
+
 use super::{
     CallId, Effects, Pending, Session,
     subscription::{End, State as Sub},
@@ -29,6 +31,17 @@ impl Session {
     pub(crate) fn is_live(&mut self, key: SubscriptionKey) -> bool {
         let subscription = self.table.get_mut(key);
         subscription.is_some_and(|found| matches!(found.state, Sub::Live(_)))
+    }
+
+    /// The tags filter of this subscription lets a publication with these tags pass.
+    pub(crate) fn wants(
+        &mut self,
+        key: SubscriptionKey,
+        tags: Option<&BTreeMap<String, String>>,
+    ) -> bool {
+        let subscription = self.table.get_mut(key);
+        let filter = subscription.and_then(|found| found.options.filter.as_deref());
+        filter.is_none_or(|filter| filter.matches(tags))
     }
 
     /// The source has ended, by its own wish or because it was lost.

@@ -72,6 +72,7 @@ impl Session {
 
     /// Undoes a subscription; `end` is told when that is done. Nothing of the channel is delivered from here on.
     pub(super) fn leave(&mut self, key: SubscriptionKey, end: End, out: &mut Effects) {
+        self.flush(key, out);
         let Some(subscription) = self.table.get_mut(key) else {
             return;
         };

@@ -8,6 +8,8 @@
 //! - `expired`: the deadline has passed.
 //! - `ready`: whether another command may be given (client-protocol.md 4.12).
 
+mod batch;
+mod behind;
 mod command;
 mod connect;
 mod delivery;
@@ -17,6 +19,7 @@ mod leave;
 mod recovery;
 mod refresh;
 mod server_side;
+mod settle;
 mod subscribe;
 mod subscription;
 mod timers;
@@ -38,7 +41,7 @@ use crate::{
 
 pub(crate) use effects::{
     Call, CallId, Effect, Effects, Identified, Join, Joined, Leave, Outcome, Refreshed,
-    SubRefreshed,
+    SubRefreshed, Whole,
 };
 pub(crate) use timers::{Config, Unidirectional};
 
@@ -97,6 +100,7 @@ enum Pending {
     Renew,
     SubRenew(crate::model::SubscriptionKey),
     Top(crate::model::SubscriptionKey),
+    ReadOn(crate::model::SubscriptionKey),
     Nothing,
 }
 
@@ -233,6 +237,7 @@ impl Session {
         if self.is_closed() {
             return;
         }
+        self.flush_all(&why, out);
         self.state = State::Closed;
         let why = why.cut();
         let tells = !self.birth.close_carries_reason && self.version == Version::V2;
@@ -335,9 +340,10 @@ impl Session {
             (Pending::SubRenew(key), Outcome::SubRenewed(result)) => {
                 self.sub_renewed(now, key, result, out)
             }
-            (Pending::Top(key), Outcome::Top(top)) => {
-                self.position_checked(now, key, top.as_ref(), out)
+            (Pending::Top(key), Outcome::Top(top, withheld)) => {
+                self.position_checked(now, key, (top, withheld), out)
             }
+            (Pending::ReadOn(key), Outcome::ReadOn(page)) => self.caught_up(now, key, page, out),
             (Pending::Nothing, _) => {}
             // A call of another kind than it was started as is a defect of the driver; the peer is told to come again.
             (_, _) => self.close(Disconnect::SERVER_ERROR, out),

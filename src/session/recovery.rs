@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::effects::Joined;
-use crate::model::{ChannelEvent, Delivery, Epoch, Publication, StreamPosition};
+use crate::model::{ChannelEvent, Delivery, Epoch, Publication, RecoveryMode, StreamPosition};
 
 /// A publication is missing between two others; the client's state cannot be trusted any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,28 +26,34 @@ pub(crate) struct Settled {
 /// Decides on a recovery from `asked` (`None`: start at the top) and merges held publications.
 pub(crate) fn settle(
     asked: Option<&StreamPosition>,
+    mode: RecoveryMode,
     joined: Joined,
     held: &[Delivery],
 ) -> Result<Settled, Gap> {
     let Joined {
         mut publications,
         top,
+        ..
     } = joined;
-    let recovered = asked.is_some_and(|asked| is_complete(asked, &publications, &top));
-    if !recovered {
+    let recovered = asked.is_some_and(|asked| match mode {
+        RecoveryMode::Stream => is_complete(asked, &publications, &top),
+        RecoveryMode::Cache => is_newest(asked, &publications, &top),
+    });
+    let has_newest = mode == RecoveryMode::Cache && asked.is_some_and(|asked| is_at(asked, &top));
+    if !recovered || has_newest {
         publications.clear();
     }
     let mut position = top;
-    for publication in live_publications(held) {
-        match follows(&position, publication.0, publication.1)? {
+    for (publication, epoch, skipped) in live_publications(held) {
+        match follows(&position, (publication, skipped), epoch)? {
             Step::Known => {}
             Step::Next => {
-                position.offset = publication.0.offset;
+                position.offset = publication.offset;
                 if position.epoch.is_empty() {
-                    position.epoch = publication.1.clone();
+                    position.epoch = epoch.clone();
                 }
                 if recovered {
-                    publications.push(Arc::clone(publication.0));
+                    publications.push(Arc::clone(publication));
                 }
             }
         }
@@ -75,12 +81,29 @@ fn is_complete(
     expected && reached == top.offset
 }
 
-fn live_publications(held: &[Delivery]) -> Vec<(&Arc<Publication>, &Epoch)> {
+/// The client stands where the stream ends.
+fn is_at(asked: &StreamPosition, top: &StreamPosition) -> bool {
+    top.offset > 0 && asked == top
+}
+
+/// True when `publications` holds the newest one of the stream, or the client does.
+fn is_newest(
+    asked: &StreamPosition,
+    publications: &[Arc<Publication>],
+    top: &StreamPosition,
+) -> bool {
+    match publications.last() {
+        Some(newest) => newest.offset == top.offset,
+        None => is_at(asked, top),
+    }
+}
+
+fn live_publications(held: &[Delivery]) -> Vec<(&Arc<Publication>, &Epoch, u64)> {
     let mut live: Vec<_> = held
         .iter()
         .filter_map(|delivery| match &delivery.broadcast.event {
             ChannelEvent::Publication(publication, epoch) if publication.offset > 0 => {
-                Some((publication, epoch))
+                Some((publication, epoch, delivery.skipped))
             }
             ChannelEvent::Publication(..)
             | ChannelEvent::Join(_)
@@ -88,7 +111,7 @@ fn live_publications(held: &[Delivery]) -> Vec<(&Arc<Publication>, &Epoch)> {
             | ChannelEvent::InsufficientState(_) => None,
         })
         .collect();
-    live.sort_by_key(|(publication, _)| publication.offset);
+    live.sort_by_key(|(publication, ..)| publication.offset);
     live
 }
 
@@ -101,10 +124,11 @@ pub(crate) enum Step {
     Next,
 }
 
-/// The live rule of engines.md 1.10 for a publication of a stream (offset above 0).
+/// The live rule of engines.md 1.10 for a publication of a stream (offset above 0). What a filter kept back right before it is
+/// not missing.
 pub(crate) fn follows(
     position: &StreamPosition,
-    publication: &Publication,
+    (publication, skipped): (&Publication, u64),
     epoch: &Epoch,
 ) -> Result<Step, Gap> {
     if !position.epoch.is_empty() && *epoch != position.epoch {
@@ -112,7 +136,7 @@ pub(crate) fn follows(
     }
     if publication.offset <= position.offset {
         Ok(Step::Known)
-    } else if publication.offset == position.offset + 1 {
+    } else if publication.offset - position.offset <= skipped.saturating_add(1) {
         Ok(Step::Next)
     } else {
         Err(Gap)

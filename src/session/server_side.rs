@@ -56,20 +56,15 @@ impl Session {
 
     /// Subscribes anew in the same place: nobody sees a leave, and deliveries of the old generation are dropped.
     fn replace(&mut self, old: SubscriptionKey, start: Start, out: &mut Effects) {
+        self.flush(old, out);
         let key = self.table.renew(old);
         let Some(subscription) = self.table.get_mut(key) else {
             return;
         };
         let channel = subscription.channel.clone();
         subscription.side = Side::Server;
-        subscription.state = Sub::Authorizing(Box::new(Joining {
-            purpose: Purpose::Push,
-            request: Box::default(),
-            asked: None,
-            joined: None,
-            held: Vec::new(),
-            held_bytes: 0,
-        }));
+        let joining = Joining::new(Purpose::Push, Box::default());
+        subscription.state = Sub::Authorizing(Box::new(joining));
         let leave = Leave {
             channel,
             key: old,

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Call, Effects, Join, Joined, MAX_TTL, Pending, Session,
-    recovery::{self, Settled},
+    Call, Effects, Join, Joined, MAX_TTL, Pending, Session, settle,
     subscription::{End, Joining, Live, Purpose, Side, State as Sub, Subscription},
 };
 use crate::{
@@ -13,13 +12,9 @@ use crate::{
         SubscriptionKey, Version,
     },
     protocol::{
-        Push, PushBody, ReplyBody, SubscribePush, SubscribeRequest, SubscribeResult,
-        frame::PositionFormat,
+        Push, PushBody, ReplyBody, SubscribePush, SubscribeRequest, SubscribeResult, frame::Style,
     },
 };
-
-/// `SubscribeRequest.flag`: answer 112 instead of an unrecovered subscription.
-const FLAG_REJECT_UNRECOVERED: i64 = 2;
 
 /// What a join starts with.
 pub(super) struct Start {
@@ -78,20 +73,15 @@ impl Session {
         purpose: Purpose,
         request: Box<SubscribeRequest>,
     ) -> SubscriptionKey {
-        let joining = Joining {
-            purpose,
-            request,
-            asked: None,
-            joined: None,
-            held: Vec::new(),
-            held_bytes: 0,
-        };
+        let joining = Joining::new(purpose, request);
         self.table.insert(Subscription {
             channel,
             generation: 0,
             side,
             state: Sub::Authorizing(Box::new(joining)),
             options: Box::default(),
+            style: Style::default(),
+            number: 0,
             info: Arc::clone(&self.info),
             announced: false,
             ends: Vec::new(),
@@ -118,9 +108,13 @@ impl Session {
         let Sub::Authorizing(joining) = &subscription.state else {
             return;
         };
-        let filtered = joining.request.has_tags_filter && self.version == Version::V2;
+        let wanted = joining.request.tags_filter.as_deref();
+        let wanted = wanted.filter(|_| self.version == Version::V2);
+        let checked = checked.and_then(|mut options| {
+            options.filter = settle::filter(wanted, &options)?;
+            Ok(options)
+        });
         match checked {
-            Ok(_) if filtered => self.join_failed(now, key, ClientError::BAD_REQUEST.into(), out),
             Ok(options) => self.start_join(
                 key,
                 Start {
@@ -146,13 +140,12 @@ impl Session {
             return;
         };
         let request = &joining.request;
-        joining.asked = start
-            .position
-            .or_else(|| request.recover.then(|| position_of(request)));
-        joining.asked = joining.asked.filter(|_| start.options.recoverable);
+        let style = settle::style(request, joining.purpose, &start.options);
+        joining.asked = settle::asked(request, start.position, &start.options);
         let since = joining.asked.clone();
         subscription.state = Sub::Joining(joining);
         *subscription.options = start.options;
+        subscription.style = style;
         subscription.info = Arc::clone(&info);
         let channel = subscription.channel.clone();
         let options = (*subscription.options).clone();
@@ -160,6 +153,7 @@ impl Session {
             channel,
             key,
             form,
+            style,
             options,
             info,
             since,
@@ -254,55 +248,6 @@ impl Session {
         self.tell_ended(subscription, out);
     }
 
-    /// Decides on recovery, fixes the position, and makes the result that the client is told. The subscription goes on holding
-    /// until [`Session::commit`]. `None` when it is not joining.
-    pub(super) fn settle(
-        &mut self,
-        now: Now,
-        key: SubscriptionKey,
-    ) -> Result<Option<(Channel, SubscribeResult)>, Rejection> {
-        let version = self.version;
-        let Some(subscription) = self.table.get_mut(key) else {
-            return Ok(None);
-        };
-        let Sub::Joining(joining) = &mut subscription.state else {
-            return Ok(None);
-        };
-        let Some(joined) = joining.joined.take() else {
-            return Ok(None);
-        };
-        let options = &subscription.options;
-        let ttl = Self::ttl(now, options.expire_at, options.server_side_refresh).unwrap_or(Some(1));
-        let mut result = SubscribeResult {
-            ttl,
-            data: options.data.clone(),
-            // Told whenever it was asked for, also when nothing could come of it.
-            was_recovering: joining.request.recover,
-            ..SubscribeResult::default()
-        };
-        if options.positioned || options.recoverable {
-            let settled = recovery::settle(joining.asked.as_ref(), joined, &joining.held)
-                .map_err(|recovery::Gap| Disconnect::INSUFFICIENT_STATE)?;
-            let rejects =
-                version == Version::V2 && joining.request.flag & FLAG_REJECT_UNRECOVERED != 0;
-            if joining.asked.is_some() && !settled.recovered && rejects {
-                return Err(ClientError::UNRECOVERABLE_POSITION.into());
-            }
-            result.positioned = true;
-            result.recoverable = options.recoverable;
-            result.recovered = settled.recovered;
-            result.epoch = settled.position.epoch.as_str().to_owned();
-            result.offset = told_offset(version, joining.asked.as_ref(), &settled);
-            joining.joined = Some(Joined {
-                publications: Vec::new(),
-                top: settled.position,
-            });
-            result.publications = settled.publications;
-            order_publications(version, &joining.request, &mut result, self.positions);
-        }
-        Ok(Some((subscription.channel.clone(), result)))
-    }
-
     /// The client was told: the subscription goes live, what was held flows, the join is announced.
     pub(super) fn commit(&mut self, now: Now, key: SubscriptionKey, out: &mut Effects) {
         let Some(subscription) = self.table.get_mut(key) else {
@@ -315,7 +260,10 @@ impl Session {
         subscription.state = Sub::Live(Live {
             position,
             checked: now.instant,
+            has_base: joining.has_base,
             suspect: None,
+            held: None,
+            behind: None,
         });
         subscription.announced = subscription.options.join_leave;
         let announce = subscription
@@ -323,6 +271,9 @@ impl Session {
             .then(|| (subscription.channel.clone(), Arc::clone(&subscription.info)));
         for delivery in joining.held {
             self.delivery(now, delivery, out);
+        }
+        if joining.fell_behind {
+            self.fell_behind(key, out);
         }
         if let Some((channel, info)) = announce {
             self.call(Call::AnnounceJoin(channel, info), Pending::Nothing, out);
@@ -350,41 +301,5 @@ impl Session {
     /// Leaves a subscription that the client never heard of.
     pub(super) fn undo(&mut self, key: SubscriptionKey, out: &mut Effects) {
         self.leave(key, End::Silent, out);
-    }
-}
-
-/// The position a client sends: an offset, or the two halves of the oldest clients (client-protocol.md 1.10).
-fn position_of(request: &SubscribeRequest) -> StreamPosition {
-    let halves = (u64::from(request.r#gen) << 32) + u64::from(request.seq);
-    let offset = if halves > 0 { halves } else { request.offset };
-    StreamPosition {
-        offset,
-        epoch: request.epoch.as_str().into(),
-    }
-}
-
-/// V2 moves its position by the publications it is given, V1 takes the position it is told.
-fn told_offset(version: Version, asked: Option<&StreamPosition>, settled: &Settled) -> u64 {
-    match (version, asked) {
-        (Version::V2, Some(asked)) if settled.recovered => asked.offset,
-        _ => settled.position.offset,
-    }
-}
-
-/// The oldest V1 clients expect recovered publications newest first and counted in seq and gen (client-protocol.md 1.10).
-fn order_publications(
-    version: Version,
-    request: &SubscribeRequest,
-    result: &mut SubscribeResult,
-    positions: PositionFormat,
-) {
-    if version == Version::V2 {
-        return;
-    }
-    let halves = request.seq > 0 || request.r#gen > 0;
-    let from_start = request.offset == 0 && positions == PositionFormat::Both;
-    if halves || from_start {
-        result.publications.reverse();
-        result.publication_positions = Some(PositionFormat::SeqGen);
     }
 }

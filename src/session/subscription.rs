@@ -5,13 +5,13 @@
 
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use super::effects::Joined;
+use super::{batch::Held, behind::Behind, effects::Joined};
 use crate::{
     model::{
         Channel, ClientInfo, Delivery, StreamPosition, SubscribeCommand, SubscribeOptions,
         SubscriptionKey, Unsubscribe,
     },
-    protocol::SubscribeRequest,
+    protocol::{SubscribeRequest, frame::Style},
 };
 
 /// Who asked for a subscription.
@@ -60,6 +60,26 @@ pub(super) struct Joining {
     pub(super) held: Vec<Delivery>,
     /// Bytes of it.
     pub(super) held_bytes: usize,
+    /// The mailbox has dropped what came after `held`.
+    pub(super) fell_behind: bool,
+    /// See [`Live::has_base`], once it is settled.
+    pub(super) has_base: bool,
+}
+
+impl Joining {
+    /// Nothing has happened yet.
+    pub(super) const fn new(purpose: Purpose, request: Box<SubscribeRequest>) -> Self {
+        Self {
+            purpose,
+            request,
+            asked: None,
+            joined: None,
+            held: Vec::new(),
+            held_bytes: 0,
+            fell_behind: false,
+            has_base: false,
+        }
+    }
 }
 
 /// Receiving.
@@ -69,8 +89,14 @@ pub(super) struct Live {
     pub(super) position: Option<StreamPosition>,
     /// When the position was last known to be right.
     pub(super) checked: Instant,
+    /// The client has the payload at the position: a delta can build upon it.
+    pub(super) has_base: bool,
     /// A top that was ahead of the position at the last check.
     pub(super) suspect: Option<u64>,
+    /// Pushes that wait for each other.
+    pub(super) held: Option<Box<Held>>,
+    /// The client read too slowly and is brought up to date.
+    pub(super) behind: Option<Box<Behind>>,
 }
 
 /// State of a subscription.
@@ -99,6 +125,10 @@ pub(super) struct Subscription {
     pub(super) state: State,
     /// Granted options; those of an authorizing subscription are empty.
     pub(super) options: Box<SubscribeOptions>,
+    /// What was negotiated about pushes.
+    pub(super) style: Style,
+    /// Stands for the channel's name in pushes; 0 for none.
+    pub(super) number: u32,
     /// This client as others in the channel see it.
     pub(super) info: Arc<ClientInfo>,
     /// Others were told of the join, so they must be told of the leave.

@@ -82,6 +82,8 @@ pub(super) struct Timers {
     pub(super) check: Option<Instant>,
     /// Someone waits for the end of a subscription that is still joining.
     pub(super) leave: Option<Instant>,
+    /// A batch of pushes has waited long enough.
+    pub(super) batch: Option<Instant>,
 }
 
 impl Timers {
@@ -100,6 +102,7 @@ impl Timers {
             self.expire,
             self.check,
             self.leave,
+            self.batch,
         ]
         .into_iter()
         .flatten()
@@ -126,6 +129,9 @@ impl Session {
     pub(crate) fn expired(&mut self, now: Now, out: &mut Effects) {
         if self.is_closed() {
             return;
+        }
+        if due(&mut self.timers.batch, now) {
+            self.flush_due(now, out);
         }
         if due(&mut self.timers.stale, now) && !self.is_connected() {
             return self.close(Disconnect::STALE, out);
@@ -242,11 +248,12 @@ impl Session {
             }
             let delay = self.config.position_check_delay;
             if live.position.is_some()
+                && live.behind.is_none()
                 && !delay.is_zero()
                 && now.instant.duration_since(live.checked) >= delay
             {
                 let channel = subscription.channel.clone();
-                self.call(Call::Top(channel), Pending::Top(key), out);
+                self.call(Call::Top(channel, key), Pending::Top(key), out);
             }
         }
         if !renew.is_empty() {

@@ -26,6 +26,7 @@ mod config;
 #[cfg(test)]
 mod connect;
 #[cfg(test)]
+mod delta;
 mod embed;
 #[cfg(test)]
 mod emulation;

@@ -77,6 +77,7 @@ const CONNECT: &str = r#"["{\"connect\":{},\"id\":1}"]"#;
 const LISTEN: &str =
     r#"["{\"connect\":{},\"id\":1}\n{\"subscribe\":{\"channel\":\"bystander\"},\"id\":2}"]"#;
 
+#[expect(clippy::unwrap_used, reason = "what cannot be sent fails the test")]
 impl Server {
     fn sockjs(&self, path: &str) -> String {
         format!("http://{}/connection/sockjs/000/{path}", self.http_target())

@@ -107,6 +107,7 @@ impl Entry {
             positioned: self.options.positioned,
             recoverable: self.options.recover,
             join_leave: self.options.join_leave,
+            delta: if self.options.deltas { "fossil" } else { "" }.to_owned(),
             ..SubscribeRequest::default()
         }))
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Channel, Publication},
-    protocol::{Command, Push, PushBody, Reply, ReplyBody, Request},
+    protocol::{Command, Push, PushBody, Reply, ReplyBody, Request, delta::Unfit},
 };
 
 impl Machine {
@@ -179,10 +179,13 @@ impl Machine {
             return;
         };
         match entry.stream.accept(&publication) {
-            Verdict::New => {
-                let event = SubscriptionEvent::Publication(publication);
-                out.push(Effect::EmitTo(key.id, event));
-            }
+            Verdict::New => match entry.stream.read(publication) {
+                Ok(publication) => {
+                    let event = SubscriptionEvent::Publication(publication);
+                    out.push(Effect::EmitTo(key.id, event));
+                }
+                Err(Unfit) => self.resubscribe(now, &key, out),
+            },
             Verdict::Duplicate => {}
             Verdict::Gap => self.resubscribe(now, &key, out),
         }

@@ -47,7 +47,10 @@ impl Machine {
         }
         for (channel, result) in subs {
             let stream = self.server_side.entry(channel.clone()).or_default();
-            let (told, publications) = stream.begin(result);
+            let Ok((told, publications)) = stream.begin(result, false) else {
+                // No deltas are asked for on this way, so there is none that could not be read.
+                continue;
+            };
             out.push(tell(&channel, SubscriptionEvent::Subscribed(told)));
             out.extend(
                 publications

@@ -44,6 +44,8 @@ pub(crate) struct Introduction {
     pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) data: Bytes,
+    /// The connection speaks JSON, where payloads of subscriptions with deltas are strings.
+    pub(crate) json: bool,
 }
 
 /// A source of random numbers of [0, 1).

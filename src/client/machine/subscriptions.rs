@@ -120,12 +120,17 @@ impl Machine {
         out: &mut Vec<Effect>,
     ) {
         let refresh = self.refresh_time(now, result.ttl);
+        let json = self.introduction.json;
         let Some(entry) = self.entry(key) else {
             return;
         };
         entry.failures = 0;
         entry.progress = Progress::Live(refresh);
-        let (told, publications) = entry.stream.begin(result);
+        let Ok((told, publications)) = entry.stream.begin(result, json) else {
+            // What was recovered cannot be read: from the beginning, without a position.
+            entry.stream.forget();
+            return self.resubscribe(now, key, out);
+        };
         out.push(Effect::EmitTo(key.id, SubscriptionEvent::Subscribed(told)));
         out.extend(publications.into_iter().map(|publication| {
             Effect::EmitTo(key.id, SubscriptionEvent::Publication(publication))

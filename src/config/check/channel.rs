@@ -53,6 +53,7 @@ fn options(root: Section<'_>, options: Section<'_>) -> Checked {
     for delta in options.texts("allowed_delta_types") {
         one_of("allowed delta type", delta, &["fossil"])?;
     }
+    waiting(options)?;
     one_of(
         "publication_data_format",
         options.text("publication_data_format"),
@@ -100,6 +101,35 @@ fn recovery(options: Section<'_>) -> Checked {
         return broken(
             "auto_cache_recover requires force_recovery and force_recovery_mode set to cache",
         );
+    }
+    Ok(())
+}
+
+/// Batches and slow readers: nobody waits without an end, and of deltas none may be left out.
+fn waiting(options: Section<'_>) -> Checked {
+    let delay = options.nanos("batch_max_delay");
+    let latest = options.on("batch_flush_latest");
+    if delay < 0 {
+        return broken("batch_max_delay must not be negative");
+    }
+    if delay == 0 && (latest || options.int("batch_max_size") > 0) {
+        return broken("batch_max_size and batch_flush_latest require batch_max_delay");
+    }
+    let deltas = options.texts("allowed_delta_types").next().is_some();
+    if latest && deltas {
+        return broken("batch_flush_latest can not be used together with allowed_delta_types");
+    }
+    let slow = options.text("slow_policy");
+    one_of(
+        "slow_policy",
+        slow,
+        &["", "disconnect", "latest", "recover"],
+    )?;
+    if slow == "latest" && deltas {
+        return broken("slow_policy latest can not be used together with allowed_delta_types");
+    }
+    if slow == "recover" && options.int("history_size") <= 0 {
+        return broken("slow_policy recover requires history");
     }
     Ok(())
 }

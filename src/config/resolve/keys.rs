@@ -110,9 +110,9 @@ fn without_indices(path: &str) -> String {
 fn commercial(path: &str) -> bool {
     const WORDS: &str = "rate_limit user_block token_revoke user_tokens_invalidate user_status caps subscribe_cel \
         access_cel pattern patterns tokens providers meta_from_claim labels_from_claim cache_empty \
-        state_proxy_enabled cache_empty_proxy_enabled write_delay write_with_timer max_messages_in_frame \
-        queue_shrink_delay batch_max_size batch_max_delay batch_flush_latest keep_latest_publication \
-        allow_channel_compaction exclude_client_info singleflight shared_position_sync \
+        state_proxy_enabled cache_empty_proxy_enabled write_with_timer \
+        queue_shrink_delay keep_latest_publication \
+        exclude_client_info singleflight shared_position_sync \
         process_commands_off_read_loop brokers presence_managers map_brokers broker_name presence_manager_name \
         sharded_pub_sub_partitions read_from_replica presence_read_from_replica subscribe_on_replica \
         channel_namespace_resolution expose_transport_accept_protocol additional_client_names client_labels \

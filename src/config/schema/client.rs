@@ -2,7 +2,7 @@
 
 use super::{
     shared::{PROXY, TO_DISCONNECT, TOKEN},
-    table::{bool, int, objects, off, secret, secs, section, text, texts, uint32, unix},
+    table::{bool, int, objects, off, secret, secs, section, signed, text, texts, uint32, unix},
 };
 
 table! {
@@ -87,6 +87,8 @@ table! {
     B stale_close_delay              secs(10)      "Time for the connect frame to arrive.";
     A channel_limit                  int(128)      "Subscriptions of one connection.";
     B queue_max_size                 int(1_048_576) "Bytes waiting for a slow client before it is closed (3008).";
+    C write_delay                    secs(0)       "Let everything for a client wait so long for more to write at once; 0 means not at all.";
+    C max_messages_in_frame          signed(0)     "Messages that end this wait early; 0 means 16, -1 any number.";
     B presence_update_interval       secs(27)      "How often presence is renewed.";
     B concurrency                    int(0)        "Frames of one connection handled at once; 0 and 1 mean one after another.";
     C channel_position_check_delay   secs(40)      "How often the positions of subscribers are checked.";

@@ -103,5 +103,5 @@ table! {
     C sockjs          section(&[SOCKJS])    "SockJS, for very old browsers.";
     C metrics         section(&[METRICS])   "What metrics are called.";
     C telemetry       section(&[TELEMETRY]) "What traces contain.";
-    C publish_proxy_honours_delta_publish bool(false) "Let `delta_publish` apply to publications that a proxy allowed." [missing];
+    C publish_proxy_honours_delta_publish bool(false) "Let `delta_publish` apply to publications that a proxy allowed.";
 }

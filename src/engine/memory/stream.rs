@@ -76,6 +76,10 @@ impl Streams {
             Epoch::default()
         };
         let publication = Arc::new(publication);
+        let previous = match stream.entries.back() {
+            Some(previous) if options.use_delta => Some(previous.data.clone()),
+            _ => None,
+        };
         stream.entries.push_back(Arc::clone(&publication));
         let surplus = stream.entries.len().saturating_sub(options.history_size);
         stream.entries.drain(..surplus);
@@ -83,6 +87,14 @@ impl Streams {
         stream.forget_at = deadlines::after(now, options.meta_ttl());
         let position = stream.position();
         self.schedule(channel);
+        // What is kept does not hold on to what was before it.
+        let publication = match previous {
+            None => publication,
+            previous => Arc::new(Publication {
+                previous,
+                ..(*publication).clone()
+            }),
+        };
         Appended::Accepted(publication, position)
     }
 

@@ -77,6 +77,8 @@ impl Redis {
                 result_ttl,
                 text(version),
                 options.version_epoch.clone().into(),
+                // Lists have no deltas (engines.md 3.5).
+                flag(options.use_delta && !names.lists()),
             ],
         };
         outcome(self.call(place, &invocation).await?)

@@ -218,20 +218,26 @@ impl std::fmt::Display for Names {
 mod tests {
     use super::*;
 
-    fn names(cluster: bool, lists: bool) -> Names {
-        let scheme = Scheme {
-            cluster,
-            channel_tags: true,
-            lists,
-            partitions: None,
-        };
+    const PLAIN: Scheme = Scheme {
+        cluster: false,
+        channel_tags: true,
+        lists: false,
+        partitions: None,
+    };
+
+    const CLUSTER: Scheme = Scheme {
+        cluster: true,
+        ..PLAIN
+    };
+
+    fn names(scheme: Scheme) -> Names {
         Names::new("p", scheme)
     }
 
     #[test]
     fn names_are_those_of_the_tables() {
         let channel = Channel::from("news");
-        let plain = names(false, false);
+        let plain = names(PLAIN);
         assert_eq!(plain.history(&channel), "p.stream.news");
         assert_eq!(plain.meta(&channel), "p.stream.meta.news");
         assert_eq!(plain.result(&channel, "k"), "p.result.news.k");
@@ -251,7 +257,13 @@ mod tests {
     #[test]
     fn names_in_a_cluster_carry_tags() {
         let channel = Channel::from("news");
-        let (plain, cluster) = (names(false, false), names(true, true));
+        let (plain, cluster) = (
+            names(PLAIN),
+            names(Scheme {
+                lists: true,
+                ..CLUSTER
+            }),
+        );
         assert_eq!(cluster.history(&channel), "p.list.{news}");
         assert_eq!(cluster.meta(&channel), "p.list.meta.{news}");
         assert_eq!(cluster.result(&channel, "k"), "p.result.{news}.k");
@@ -313,7 +325,7 @@ mod tests {
         let refused = |names: &Names, channel: &str, history| {
             names.permit(&Channel::from(channel), history).is_err()
         };
-        let (plain, cluster) = (names(false, false), names(true, false));
+        let (plain, cluster) = (names(PLAIN), names(CLUSTER));
         assert!(refused(&plain, "meta.x", true));
         assert!(!refused(&plain, "meta.x", false));
         assert!(!refused(&plain, "metal", true));

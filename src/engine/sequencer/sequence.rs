@@ -315,7 +315,7 @@ impl Sequence {
 
     /// Keeps a publication that came too early; what is too much is read again later.
     fn hold(&mut self, publication: Arc<Publication>) {
-        let size = publication.data.len();
+        let size = size(&publication);
         if self.held.len() >= HELD || self.held_bytes + size > HELD_BYTES {
             return;
         }
@@ -332,7 +332,7 @@ impl Sequence {
                 return;
             }
             let publication = first.remove();
-            self.held_bytes -= publication.data.len();
+            self.held_bytes -= size(&publication);
             if publication.offset > passed {
                 self.pass(publication, out);
             }
@@ -393,4 +393,9 @@ impl Sequence {
         out.push(Step::Pass(ChannelEvent::InsufficientState(sound)));
         self.release(out);
     }
+}
+
+/// Bytes a held publication counts for.
+fn size(publication: &Publication) -> usize {
+    publication.data.len() + publication.previous.as_ref().map_or(0, bytes::Bytes::len)
 }

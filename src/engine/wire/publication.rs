@@ -30,6 +30,11 @@ pub fn encode(publication: &Publication) -> Vec<u8> {
             .as_deref()
             .map(|trace| Bytes::copy_from_slice(&trace.to_bytes()))
             .unwrap_or_default(),
+        exclude_client: publication
+            .except
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         ..pb::Publication::default()
     }
     .encode_to_vec()
@@ -65,6 +70,8 @@ pub fn decode(data: Bytes, beside: StreamPosition) -> Result<(Publication, Epoch
         version: wire.version,
         time: wire.time,
         trace: TraceContext::from_bytes(&wire.trace).map(Box::new),
+        except: (!wire.exclude_client.is_empty()).then(|| ClientId::from(wire.exclude_client)),
+        ..Publication::default()
     };
     Ok((publication, epoch))
 }

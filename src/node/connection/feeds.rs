@@ -74,6 +74,9 @@ impl Connection {
         let Some(channel) = self.session.fed(key).cloned() else {
             return;
         };
+        if !self.session.wants(key, fed.tags.as_deref()) {
+            return self.shared.metrics.broker.unwanted.inc();
+        }
         let now = Shared::now();
         let publication = Arc::new(Publication {
             data: fed.data,
@@ -97,7 +100,8 @@ impl Connection {
                 event,
                 watch: None,
             }),
-            frame: frame::encode(self.session.form(), &reply).ok(),
+            frame: frame::encode(self.session.form(), &reply).ok().into(),
+            skipped: 0,
         };
         self.session.delivery(now, delivery, &mut self.effects);
     }

@@ -71,6 +71,7 @@ impl Connection {
                     self.outgoing.watch(&delivery.broadcast);
                     self.session.delivery(now, delivery, &mut self.effects);
                 }
+                Mail::Behind(key) => self.session.fell_behind(key, &mut self.effects),
                 Mail::Subscribe(command) => self
                     .session
                     .subscribe_server_side(*command, &mut self.effects),
@@ -148,7 +149,7 @@ impl Connection {
     }
 
     /// A frame of a connection that only listens is its connect request, as long as there was none.
-    fn opening_frame(&mut self, frame: Bytes) {
+    fn opening_frame(&mut self, frame: &Bytes) {
         if self.session.is_connected() {
             return;
         }
@@ -191,7 +192,7 @@ impl Connection {
             Ok(Inbound::Frame(..))
                 if self.linger.is_some() && self.traits.discards_after_refusal => {}
             Ok(Inbound::Frame(frame, _)) if self.session.is_unidirectional() => {
-                self.opening_frame(frame);
+                self.opening_frame(&frame);
             }
             Ok(Inbound::Connect(request)) => self.open(*request, 0),
             Ok(Inbound::Frame(frame, _)) => self.rest = Some(self.decoder.frame(frame)),

@@ -24,7 +24,11 @@ use tokio::{
 };
 use tracing::Instrument as _;
 
-use self::{ending::Ending, feeds::Feeds, outgoing::Outgoing};
+use self::{
+    ending::Ending,
+    feeds::Feeds,
+    outgoing::{Delay, Outgoing},
+};
 use super::{
     Close, Inbound, Link, LinkTraits, Shared,
     dispatch::{Caller, Performed},
@@ -34,9 +38,9 @@ use super::{
 use crate::{
     hooks,
     hub::{Mail, Mailbox},
-    model::{ClientError, ClientId, Direction, Disconnect, Now, Peer},
+    model::{Broadcast, ChannelEvent, ClientError, ClientId, Direction, Disconnect, Now, Peer},
     protocol::{Commands, Decoder, frame},
-    session::{Birth, Call, CallId, Effect, Effects, Session},
+    session::{Birth, Call, CallId, Effect, Effects, Session, Whole},
 };
 
 /// How long a refused V2 connection lingers, so that its client reads the error (client-protocol.md 3.2).
@@ -74,6 +78,7 @@ struct Connection {
     feeds: Option<Box<Feeds>>,
     effects: Effects,
     outgoing: Outgoing,
+    delay: Delay,
     report: Report,
     ending: Option<Ending>,
     /// The end is decided, running calls are waited for until then.
@@ -156,6 +161,7 @@ impl Connection {
             feeds: None,
             effects: Effects::new(),
             outgoing: Outgoing::new(),
+            delay: Delay::new(&shared.config.client),
             report,
             ending: None,
             leaving: None,
@@ -234,6 +240,7 @@ impl Connection {
                 }
             },
             Effect::Frame(bytes) => self.outgoing.push_publication(bytes),
+            Effect::Complete(whole) => self.complete(&whole),
             Effect::Call(id, call) => self.start(id, call),
             // Nobody can reach it any more, so it waits for its peer to go, or to be found stale.
             Effect::Refused if self.traits.direction == Direction::Emulated => self.rest = None,
@@ -250,6 +257,24 @@ impl Connection {
                     undecodable: false,
                 });
             }
+        }
+    }
+
+    /// Writes a publication that is finished once for all who need it.
+    fn complete(&mut self, whole: &Whole) {
+        let Broadcast { channel, event, .. } = &*whole.broadcast;
+        let ChannelEvent::Publication(publication, _) = event else {
+            return;
+        };
+        let form = self.session.form();
+        let made = whole
+            .complete
+            .get_or_make(|| frame::publication_as(form, whole.look, channel, publication).ok());
+        match made {
+            Some(bytes) => self.outgoing.push_publication(bytes),
+            None => self
+                .session
+                .close(Disconnect::INAPPROPRIATE_PROTOCOL, &mut self.effects),
         }
     }
 
@@ -289,47 +314,6 @@ impl Connection {
             meta: self.session.meta().clone(),
             emulated: Arc::clone(self.session.emulated()),
             now,
-        }
-    }
-
-    /// Writes the batch; false when the link is broken or the end allows no more writing.
-    async fn write<L: Link>(&mut self, link: &mut L) -> bool {
-        let silent = |ending: &Ending| ending.disconnect == Disconnect::SLOW;
-        if self.ending.as_ref().is_some_and(silent) {
-            return false;
-        }
-        let (publications, bytes) = (self.outgoing.publications, self.outgoing.publication_bytes);
-        self.report.published(publications, bytes);
-        if self.outgoing.is_empty() {
-            self.outgoing.unwatch();
-            self.settle_mailbox();
-            return true;
-        }
-        let sent = link.send(&mut self.outgoing.batch).await;
-        self.outgoing.reset();
-        self.settle_mailbox();
-        if let Err(why) = sent {
-            // Who takes nothing while the queue runs over reads too slowly, and that is what operators look for.
-            let why = if self.mailbox.overflowed() {
-                Disconnect::SLOW
-            } else {
-                why
-            };
-            self.session.abort(why.clone(), &mut self.effects);
-            self.carry_out();
-            self.ending = Some(Ending {
-                disconnect: why,
-                undecodable: false,
-            });
-            return false;
-        }
-        true
-    }
-
-    fn settle_mailbox(&mut self) {
-        if self.outgoing.taken > 0 {
-            self.mailbox
-                .written(std::mem::take(&mut self.outgoing.taken));
         }
     }
 
@@ -374,7 +358,10 @@ impl Connection {
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.deadline().map(Instant::from_std);
         let leaving = self.leaving.as_ref().map(|(_, until)| *until);
-        [session, self.linger, leaving].into_iter().flatten().min()
+        [session, self.linger, leaving, self.outgoing.due]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -1,8 +1,15 @@
 //! The batch of one connection: finished frames on their way to one write, and what they count for.
 
-use bytes::Bytes;
+use std::time::Duration;
 
-use crate::model::{Broadcast, Watch};
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{Connection, Ending, Link};
+use crate::{
+    model::{Broadcast, Disconnect, Watch},
+    node::config::ClientConfig,
+};
 
 /// The batch that is being put together.
 pub(super) struct Outgoing {
@@ -16,6 +23,28 @@ pub(super) struct Outgoing {
     pub(super) flush: bool,
     /// Events in the batch whose arrival is measured.
     watched: Vec<Watch>,
+    /// What is here waits for more until then.
+    pub(super) due: Option<Instant>,
+}
+
+/// How long a batch waits for more, and for how many messages (`write_delay`, `max_messages_in_frame`).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delay {
+    time: Duration,
+    messages: usize,
+}
+
+impl Delay {
+    pub(super) fn new(config: &ClientConfig) -> Self {
+        let messages = match config.max_messages_in_frame {
+            0 => 16,
+            any => usize::try_from(any).unwrap_or(usize::MAX),
+        };
+        Self {
+            time: config.write_delay,
+            messages,
+        }
+    }
 }
 
 impl Outgoing {
@@ -28,6 +57,7 @@ impl Outgoing {
             taken: 0,
             flush: false,
             watched: Vec::new(),
+            due: None,
         }
     }
 
@@ -47,12 +77,23 @@ impl Outgoing {
         self.watched.extend(broadcast.watch.clone());
     }
 
+    /// The batch may wait for more: it is small, young, and nothing hurries.
+    pub(super) fn waits(&mut self, delay: Delay) -> bool {
+        let full = self.batch.len() >= delay.messages || self.bytes >= super::BATCH_BYTES;
+        if delay.time.is_zero() || full || self.flush || self.batch.is_empty() {
+            return false;
+        }
+        let now = Instant::now();
+        *self.due.get_or_insert(now + delay.time) > now
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.batch.is_empty() && !self.flush
     }
 
     /// The batch has left: gives the memory of a burst back.
     pub(super) fn reset(&mut self) {
+        self.due = None;
         self.batch.clear();
         if self.batch.capacity() > super::KEPT {
             self.batch = Vec::new();
@@ -65,11 +106,58 @@ impl Outgoing {
             self.flush,
         ) = (0, 0, 0, false);
     }
+
     /// Whatever was measured is not waited for by this connection any more.
     pub(super) fn unwatch(&mut self) {
         self.watched.clear();
         if self.watched.capacity() > super::KEPT {
             self.watched = Vec::new();
+        }
+    }
+}
+
+impl Connection {
+    /// Writes the batch; false when the link is broken or the end allows no more writing.
+    pub(super) async fn write<L: Link>(&mut self, link: &mut L) -> bool {
+        let silent = |ending: &Ending| ending.disconnect == Disconnect::SLOW;
+        if self.ending.as_ref().is_some_and(silent) {
+            return false;
+        }
+        if self.ending.is_none() && self.outgoing.waits(self.delay) {
+            return true;
+        }
+        let (publications, bytes) = (self.outgoing.publications, self.outgoing.publication_bytes);
+        self.report.published(publications, bytes);
+        if self.outgoing.is_empty() {
+            self.outgoing.unwatch();
+            self.settle_mailbox();
+            return true;
+        }
+        let sent = link.send(&mut self.outgoing.batch).await;
+        self.outgoing.reset();
+        self.settle_mailbox();
+        if let Err(why) = sent {
+            // Who takes nothing while the queue runs over reads too slowly, and that is what operators look for.
+            let why = if self.mailbox.overflowed() {
+                Disconnect::SLOW
+            } else {
+                why
+            };
+            self.session.abort(why.clone(), &mut self.effects);
+            self.carry_out();
+            self.ending = Some(Ending {
+                disconnect: why,
+                undecodable: false,
+            });
+            return false;
+        }
+        true
+    }
+
+    fn settle_mailbox(&mut self) {
+        if self.outgoing.taken > 0 {
+            self.mailbox
+                .written(std::mem::take(&mut self.outgoing.taken));
         }
     }
 }

@@ -9,12 +9,11 @@ use futures_util::StreamExt as _;
 
 use super::{Error, Shared};
 use crate::{
-    engine::{self, HistoryQuery},
-    hooks,
+    engine, hooks,
     hub::{Mailbox, Subscriber},
     model::{
-        Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, Rejection,
-        StreamPosition, Target, UserId,
+        Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, RecoveryMode,
+        Rejection, Target, UserId,
     },
     protocol::{ConnectRequest, SubscribeRequest},
     session::{Call, Identified, Join, Joined, Leave, Outcome, Refreshed, SubRefreshed},
@@ -87,21 +86,7 @@ impl Caller {
                 user,
                 single_connection,
             } => Outcome::Registered(self.register(user, single_connection).await),
-            Call::Deregister(user) => {
-                self.shared.connections.remove(&user, &self.client.id);
-                Outcome::Done
-            }
             Call::Join(join) => Outcome::Joined(self.join(*join).await),
-            Call::AnnounceJoin(channel, info) => {
-                self.shared
-                    .announce(&channel, ChannelEvent::Join(info))
-                    .await;
-                Outcome::Done
-            }
-            Call::Leave(leave) => {
-                self.leave(leave).await;
-                Outcome::Done
-            }
             Call::Message(data) => {
                 Outcome::Message(self.shared.hooks.message(&self.client, data).await)
             }
@@ -117,13 +102,32 @@ impl Caller {
                 let renewed = self.shared.hooks.sub_renew(&self.client, &channel).await;
                 Outcome::SubRenewed(renewed.map(|renewed| renewed.map(sub_refreshed)))
             }
-            Call::RenewPresence(entries) => {
-                self.renew_presence(entries).await;
-                Outcome::Done
+            Call::Top(channel, key) => {
+                let withheld = self.shared.hub.withheld(&channel, &self.mailbox, key);
+                Outcome::Top(self.shared.top(&channel).await.ok(), withheld)
             }
-            Call::Top(channel) => Outcome::Top(self.shared.top(&channel).await.ok()),
+            read_on @ Call::ReadOn { .. } => Outcome::ReadOn(self.read_on(read_on).await),
+            call @ (Call::Deregister(_)
+            | Call::AnnounceJoin(..)
+            | Call::Leave(_)
+            | Call::RenewPresence(_)) => self.tell(call).await,
             question => Outcome::Reply(self.answer(question).await),
         }
+    }
+
+    /// Carries out what has no answer.
+    async fn tell(&self, call: Call) -> Outcome {
+        match call {
+            Call::Deregister(user) => self.shared.connections.remove(&user, &self.client.id),
+            Call::AnnounceJoin(channel, info) => {
+                let join = ChannelEvent::Join(info);
+                self.shared.announce(&channel, join).await;
+            }
+            Call::Leave(leave) => self.leave(leave).await,
+            Call::RenewPresence(entries) => self.renew_presence(entries).await,
+            _ => {}
+        }
+        Outcome::Done
     }
 
     async fn connect(&self, request: ConnectRequest) -> Result<Box<Identified>, Rejection> {
@@ -207,10 +211,33 @@ impl Caller {
 
     /// Registers, adds presence, reads history; undoes all of it when a part fails.
     async fn join(&self, join: Join) -> Result<Joined, Rejection> {
+        let (key, presence) = (join.key, join.options.presence);
+        let (channel, client, user) = (join.channel.clone(), &self.client.id, &self.client.user);
+        match self.enter(join).await {
+            Ok(joined) => {
+                tracing::debug!(%client, %user, %channel, "client subscribed to channel");
+                Ok(joined)
+            }
+            Err(error) => {
+                tracing::error!(%error, %channel, %client, "error subscribing to channel");
+                self.leave(Leave {
+                    channel,
+                    key,
+                    presence,
+                    announce: None,
+                })
+                .await;
+                Err(Disconnect::SERVER_ERROR.into())
+            }
+        }
+    }
+
+    async fn enter(&self, join: Join) -> Result<Joined, engine::Error> {
         let Join {
             channel,
             key,
             form,
+            style,
             options,
             info,
             since,
@@ -220,81 +247,29 @@ impl Caller {
             mailbox: Arc::clone(&self.mailbox),
             key,
             form,
+            style,
             join_leave: options.push_join_leave,
+            filter: options.filter.clone(),
+            slow: options.effective_slow_policy(),
         };
-        let outcome = async {
-            self.shared
-                .interest
-                .join(&self.shared, &channel, subscriber)
-                .await?;
-            if options.presence {
-                self.shared.metrics.action("add_presence");
-                self.shared.engine.presence.add(&channel, &info).await?;
-            }
-            if !(options.positioned || options.recoverable) {
-                return Ok(Joined::default());
-            }
-            self.read_missed(&channel, since, limit).await
-        };
-        let failed = |error: engine::Error| {
-            tracing::error!(%error, %channel, client = %self.client.id, "error subscribing to channel");
-            error
-        };
-        match outcome.await.map_err(failed) {
-            Ok(joined) => {
-                let (client, user) = (&self.client.id, &self.client.user);
-                tracing::debug!(%client, %user, %channel, "client subscribed to channel");
-                Ok(joined)
-            }
-            Err(_) => {
-                self.leave(Leave {
-                    channel,
-                    key,
-                    presence: options.presence,
-                    announce: None,
-                })
-                .await;
-                Err(Disconnect::SERVER_ERROR.into())
-            }
+        let (shared, interest) = (&self.shared, &self.shared.interest);
+        interest.join(shared, &channel, subscriber).await?;
+        if options.presence {
+            shared.metrics.action("add_presence");
+            shared.engine.presence.add(&channel, &info).await?;
         }
-    }
-
-    async fn read_missed(
-        &self,
-        channel: &Channel,
-        since: Option<StreamPosition>,
-        limit: usize,
-    ) -> Result<Joined, engine::Error> {
-        let meta_ttl = self
-            .shared
-            .hooks
-            .channel(channel)
-            .map(|options| options.history_meta_ttl)
-            .unwrap_or_default();
-        let recovering = since.is_some();
-        self.shared.metrics.action(if recovering {
-            "history_recover"
+        let number = if style.compact {
+            shared.hub.number(&channel)
         } else {
-            "history_stream_top"
-        });
-        let query = HistoryQuery {
-            limit: Some(if recovering { limit } else { 0 }),
-            since,
-            reverse: false,
-            meta_ttl,
+            0
         };
-        match self.shared.engine.broker.history(channel, &query).await {
-            Ok(history) => Ok(Joined {
-                publications: history.publications,
-                top: history.position,
-            }),
-            // Another epoch: nothing can be recovered, the subscription starts at the present top.
-            Err(engine::Error::UnrecoverablePosition(top)) => Ok(Joined {
-                publications: Vec::new(),
-                top,
-            }),
-            Err(error) => Err(error),
-        }
+        let found = if options.positioned || options.recoverable {
+            let cache = options.recovery_mode == RecoveryMode::Cache;
+            self.read_missed(&channel, since, (limit, cache)).await?
+        } else {
+            Joined::default()
+        };
+        Ok(Joined { number, ..found })
     }
 
     /// Undoes a join: presence first, then the leave, then the interest of this node (client-protocol.md 4.7).
@@ -306,6 +281,7 @@ impl Caller {
             announce,
         } = leave;
         self.shared.hub_leave(&channel, &self.mailbox, key);
+        self.mailbox.forget(key);
         let (client, user) = (&self.client.id, &self.client.user);
         tracing::debug!(%client, %user, %channel, "client unsubscribed from channel");
         if presence {

@@ -6,11 +6,11 @@ use bytes::Bytes;
 
 use super::{Caller, Shared};
 use crate::{
-    engine::HistoryQuery,
+    engine::{self, HistoryQuery},
     hooks::{PublishAnswer, Read},
     model::{Channel, ClientError, ClientInfo, Publication, Rejection, StreamPosition},
     protocol::{HistoryResult, PresenceResult, PresenceStatsResult, ReplyBody},
-    session::Call,
+    session::{Call, Joined},
 };
 
 impl Caller {
@@ -129,8 +129,11 @@ impl Caller {
         }
         how.idempotency_key = Some(publish.idempotency_key).filter(|key| !key.is_empty());
         how.version_epoch = publish.version_epoch;
+        how.use_delta = publish.delta;
+        let except = publish.exclude_publisher.then(|| self.client.id.clone());
         let publication = Publication {
             data: publish.data,
+            except,
             info: Some(info),
             tags: publish.tags,
             version: publish.version,
@@ -141,6 +144,79 @@ impl Caller {
             .await
             .map(|_| ())
             .map_err(Rejection::from)
+    }
+
+    /// Reads a page of history for a subscription that fell behind.
+    pub(super) async fn read_on(&self, call: Call) -> Option<Joined> {
+        let Call::ReadOn {
+            channel,
+            key,
+            since,
+            limit,
+            resume,
+        } = call
+        else {
+            return None;
+        };
+        if resume {
+            self.mailbox.resume(key);
+        }
+        let page = self.read_missed(&channel, Some(since), (limit, false));
+        page.await.ok()
+    }
+
+    /// What a new subscription missed, or where the stream is now.
+    pub(super) async fn read_missed(
+        &self,
+        channel: &Channel,
+        since: Option<StreamPosition>,
+        (limit, cache): (usize, bool),
+    ) -> Result<Joined, engine::Error> {
+        let meta_ttl = self
+            .shared
+            .hooks
+            .channel(channel)
+            .map(|options| options.history_meta_ttl)
+            .unwrap_or_default();
+        let recovering = since.is_some();
+        self.shared.metrics.action(if recovering {
+            "history_recover"
+        } else {
+            "history_stream_top"
+        });
+        let query = match since {
+            None => HistoryQuery {
+                limit: Some(0),
+                meta_ttl,
+                ..HistoryQuery::default()
+            },
+            // Whatever the client has, only the newest publication counts.
+            Some(_) if cache => HistoryQuery {
+                limit: Some(1),
+                reverse: true,
+                meta_ttl,
+                since: None,
+            },
+            since @ Some(_) => HistoryQuery {
+                limit: Some(limit),
+                since,
+                reverse: false,
+                meta_ttl,
+            },
+        };
+        match self.shared.engine.broker.history(channel, &query).await {
+            Ok(history) => Ok(Joined {
+                publications: history.publications,
+                top: history.position,
+                number: 0,
+            }),
+            // Another epoch: nothing can be recovered, the subscription starts at the present top.
+            Err(engine::Error::UnrecoverablePosition(top)) => Ok(Joined {
+                top,
+                ..Joined::default()
+            }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Hands a publication to the source of the subscription.

@@ -50,7 +50,8 @@ fn described(call: &Call) -> Option<(&'static str, Option<&Channel>)> {
         | Call::AnnounceJoin(..)
         | Call::Leave(_)
         | Call::RenewPresence(_)
-        | Call::Top(_) => return None,
+        | Call::Top(..)
+        | Call::ReadOn { .. } => return None,
     })
 }
 

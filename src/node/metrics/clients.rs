@@ -34,6 +34,8 @@ pub(in crate::node) struct Clients {
     pub(in crate::node) subscriptions: (IntCounterVec, IntGaugeVec),
     /// Closed because they read too slowly.
     pub(in crate::node) slow: IntCounter,
+    /// Deliveries that were left out, or put off, because a client reads too slowly.
+    pub(in crate::node) lagging: IntCounter,
     /// Subscriptions and connections that were ended because publications were missing.
     insufficient: IntCounter,
     /// Ended connections by transport and code of the close.
@@ -117,6 +119,10 @@ impl Clients {
                 )?,
             ),
             slow: own.counter("client_slow_total", "connections closed as slow readers")?,
+            lagging: own.counter(
+                "lagging_deliveries_total",
+                "deliveries left out or put off because a client reads too slowly",
+            )?,
             insufficient: own.counter(
                 "client_insufficient_state_total",
                 "subscriptions and connections ended because publications were missing",

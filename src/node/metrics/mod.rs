@@ -69,6 +69,8 @@ pub(super) struct Broker {
     /// Received from the broker.
     pub(super) received: Messages,
     suppressed: IntCounterVec,
+    /// Not delivered because of a tags filter.
+    pub(super) unwanted: IntCounter,
     /// Fan-out of one publication.
     pub(super) broadcast_duration: Histogram,
     /// From the publish until the publication is here.
@@ -228,6 +230,11 @@ impl Broker {
             &["channel_namespace"],
             &LAG,
         )?;
+        let unwanted = of.counters(
+            "node_tags_filter_dropped_publications",
+            "publications not delivered because of a tags filter",
+            &["channel_namespace"],
+        )?;
         Ok(Self {
             sent: Messages::new(of, "node_messages_sent_count", "messages given to the broker")?,
             received: Messages::new(
@@ -240,6 +247,7 @@ impl Broker {
                 suppressed,
                 &["reason", "channel_namespace"],
             )?,
+            unwanted: unwanted.with_label_values(&[""]),
             broadcast_duration: broadcast.with_label_values(&["publication", ""]),
             lag: lag.with_label_values(&[""]),
             delivery: own.histogram(

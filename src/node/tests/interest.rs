@@ -5,8 +5,8 @@ use futures_util::future::join_all;
 use super::{bus::*, *};
 use crate::{
     hub::{Mailbox, Subscriber},
-    model::{SubscriptionKey, Version},
-    protocol::frame::{PositionFormat, WireForm},
+    model::{SlowPolicy, SubscriptionKey, Version},
+    protocol::frame::{PositionFormat, Style, WireForm},
 };
 
 fn subscriber(generation: u32) -> Subscriber {
@@ -23,7 +23,10 @@ fn subscriber(generation: u32) -> Subscriber {
             framing: Framing::WebSocket,
             bare: false,
         },
+        style: Style::default(),
         join_leave: false,
+        filter: None,
+        slow: SlowPolicy::default(),
     }
 }
 

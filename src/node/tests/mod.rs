@@ -238,6 +238,8 @@ fn config() -> super::Config {
             stale_close_delay: Duration::from_secs(10),
             channel_limit: 128,
             queue_max_size: 4096,
+            write_delay: Duration::ZERO,
+            max_messages_in_frame: 0,
             presence_update_interval: Duration::from_secs(27),
             concurrency: 0,
             channel_position_check_delay: Duration::from_secs(40),

@@ -67,6 +67,9 @@ fn options_are_translated() {
         open.force_recovery = true;
         open.force_recovery_mode = "cache".to_owned();
         open.auto_cache_recover = true;
+        open.allowed_delta_types = vec!["fossil".to_owned()];
+        open.delta_publish = true;
+        open.allow_channel_compaction = true;
         open.history_meta_ttl = Duration::from_hours(1);
         open.publication_data_format = "binary".to_owned();
     });
@@ -83,6 +86,7 @@ fn options_are_translated() {
         history_ttl: Duration::from_mins(5),
         history_meta_ttl: Duration::from_hours(1),
         data_format: DataFormat::Binary,
+        delta_publish: true,
         subscription_type: SubscriptionType::Stream,
         subscribe: SubscribeOptions {
             presence: true,
@@ -92,6 +96,8 @@ fn options_are_translated() {
             recoverable: true,
             recovery_mode: RecoveryMode::Cache,
             auto_cache_recover: true,
+            delta: true,
+            compaction: true,
             ..SubscribeOptions::default()
         },
     };
@@ -210,14 +216,14 @@ fn the_personal_channel_needs_its_namespace() {
 /// A table Channel options as the loader gives it.
 fn options_tree() -> serde_json::Map<String, Value> {
     let switches = "presence join_leave force_push_join_leave force_positioning allow_positioning force_recovery \
-        allow_recovery auto_cache_recover allow_tags_filter delta_publish allow_subscribe_for_anonymous \
+        allow_recovery auto_cache_recover allow_tags_filter batch_flush_latest delta_publish allow_channel_compaction exclude_publisher allow_subscribe_for_anonymous \
         allow_subscribe_for_client allow_publish_for_anonymous allow_publish_for_subscriber allow_publish_for_client \
         allow_presence_for_anonymous allow_presence_for_subscriber allow_presence_for_client \
         allow_history_for_anonymous allow_history_for_subscriber allow_history_for_client \
         allow_user_limited_channels subscribe_proxy_enabled publish_proxy_enabled subscribe_stream_proxy_enabled \
         sub_refresh_proxy_enabled subscribe_stream_proxy_bidirectional \
         something_else";
-    let texts = "force_recovery_mode channel_regex publication_data_format subscription_type subscribe_proxy_name \
+    let texts = "force_recovery_mode channel_regex publication_data_format subscription_type subscribe_proxy_name slow_policy \
         publish_proxy_name sub_refresh_proxy_name subscribe_stream_proxy_name";
     let mut options = serde_json::Map::new();
     for key in switches.split_whitespace() {
@@ -228,6 +234,8 @@ fn options_tree() -> serde_json::Map<String, Value> {
     }
     let none = json!({"secs": 0, "nanos": 0});
     options.insert("history_size".to_owned(), json!(0));
+    options.insert("batch_max_size".to_owned(), json!(0));
+    options.insert("batch_max_delay".to_owned(), none.clone());
     options.insert("history_ttl".to_owned(), none.clone());
     options.insert("history_meta_ttl".to_owned(), none);
     options.insert("allowed_delta_types".to_owned(), json!(["fossil"]));
@@ -251,6 +259,7 @@ fn settings_are_read_from_the_tree() {
             "history_meta_ttl": {"secs": 2_592_000, "nanos": 0}, "publication_data_format": "", "max_length": 255,
             "private_prefix": "$", "namespace_boundary": ":", "user_boundary": "#", "user_separator": ",",
         },
+        "centripetal": {"publish_proxy_honours_delta_publish": true},
         "rpc": {
             "ping": {"enabled": true, "method": "ping"}, "namespace_boundary": ":",
             "without_namespace": {"proxy_enabled": true, "proxy_name": "default"},

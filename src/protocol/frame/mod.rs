@@ -2,17 +2,19 @@
 //!
 //! One publication is encoded once per wire form in use, whatever the number of subscribers; several frames share a write.
 
+mod look;
 mod websocket;
 
 use bytes::Bytes;
 
 use super::{
-    Reply, ReplyBody, json, protobuf,
+    PushBody, Reply, ReplyBody, json, protobuf,
     schema::{self, Dialect},
 };
 use crate::model::{Channel, Disconnect, Encoding, Publication, Version};
 use websocket::MAX_HEADER;
 
+pub use look::{Delta, Look, Style};
 pub use websocket::{Compression, Kind};
 
 /// How V1 connections see stream positions (client-protocol.md 1.10). V2 always uses [`PositionFormat::Offset`].
@@ -82,24 +84,39 @@ impl WireForm {
     /// How many different forms there are; [`WireForm::index`] is below it.
     pub const COUNT: usize = Self::DIALECTS * Framing::COUNT;
 
+    /// How many different forms V2 has; [`WireForm::v2_index`] is below it.
+    pub const V2_COUNT: usize = 2 * 2 * Framing::COUNT;
+
+    /// A small number for tables by forms of V2.
+    #[must_use]
+    pub const fn v2_index(self) -> usize {
+        (self.encoding as usize * 2 + self.bare as usize) * Framing::COUNT + self.framing.index()
+    }
+
     /// What of the form concerns the fields of messages.
     const fn dialect(self) -> Dialect {
         Dialect {
             version: self.version,
             positions: self.positions,
             bare: self.bare,
+            look: Look {
+                number: 0,
+                delta: false,
+            },
         }
     }
 
     /// A small number for tables by form.
     #[must_use]
     pub const fn index(self) -> usize {
-        let encoding = self.encoding as usize;
-        let dialect = match self.version {
-            Version::V1 => encoding * 3 + self.positions as usize,
-            Version::V2 => 6 + encoding * 2 + self.bare as usize,
-        };
-        dialect * Framing::COUNT + self.framing.index()
+        let v1 = 2 * 3;
+        match self.version {
+            Version::V1 => {
+                (self.encoding as usize * 3 + self.positions as usize) * Framing::COUNT
+                    + self.framing.index()
+            }
+            Version::V2 => v1 * Framing::COUNT + self.v2_index(),
+        }
     }
 
     /// The same form with another framing.
@@ -142,7 +159,23 @@ pub fn publication(
     channel: &Channel,
     publication: &Publication,
 ) -> Result<Bytes, Inappropriate> {
-    let dialect = form.dialect();
+    publication_as(form, Look::default(), channel, publication)
+}
+
+/// The same for a subscription that has negotiated something about its pushes.
+///
+/// # Errors
+/// [`Inappropriate`] as [`publication`]; also for a delta that is not text.
+pub fn publication_as(
+    form: WireForm,
+    look: Look,
+    channel: &Channel,
+    publication: &Publication,
+) -> Result<Bytes, Inappropriate> {
+    let dialect = Dialect {
+        look,
+        ..form.dialect()
+    };
     match form.encoding {
         Encoding::Json => {
             let capacity = PUSH + channel.as_str().len() + publication_capacity(publication);
@@ -156,23 +189,61 @@ pub fn publication(
     }
 }
 
-/// The same message as a WebSocket frame and in an HTTP body, which share one piece of memory: what they put around it is at
-/// its ends and is left out of the other.
+/// Finished bytes of any push for a subscription that has negotiated something about them.
 ///
 /// # Errors
 /// [`Inappropriate`] when a payload inside is not valid JSON and the form is JSON.
-pub fn pair(form: WireForm, reply: &Reply) -> Result<(Bytes, Bytes), Inappropriate> {
-    let dialect = form.dialect();
+pub fn push_as(
+    form: WireForm,
+    look: Look,
+    channel: &Channel,
+    body: &PushBody,
+) -> Result<Bytes, Inappropriate> {
+    if let PushBody::Publication(publication) = body {
+        return publication_as(form, look, channel, publication);
+    }
+    let dialect = Dialect {
+        look,
+        ..form.dialect()
+    };
+    match form.encoding {
+        Encoding::Json => json_frame(form.framing, PUSH + channel.as_str().len(), |w| {
+            schema::push(w, channel, body, dialect);
+        }),
+        Encoding::Protobuf => Ok(protobuf_frame(form.framing, |w| {
+            schema::push(w, channel, body, dialect);
+        })),
+    }
+}
+
+/// The push of one publication as a WebSocket frame and in an HTTP body, which share one piece of memory: what they put around
+/// it is at its ends and is left out of the other.
+///
+/// # Errors
+/// [`Inappropriate`] as [`publication_as`].
+pub fn publication_pair(
+    form: WireForm,
+    look: Look,
+    channel: &Channel,
+    publication: &Publication,
+) -> Result<(Bytes, Bytes), Inappropriate> {
+    let dialect = Dialect {
+        look,
+        ..form.dialect()
+    };
     if form.encoding == Encoding::Protobuf {
         let frame = protobuf_frame(Framing::WebSocket, |w| {
-            schema::write_reply(w, reply, dialect);
+            schema::publication_push(w, channel, publication, dialect);
         });
         let stream = frame.slice(websocket::header_length(&frame)..);
         return Ok((frame, stream));
     }
-    let mut out = Vec::with_capacity(MAX_HEADER + json_capacity(reply) + 1);
+    let capacity = PUSH + channel.as_str().len() + publication_capacity(publication);
+    let mut out = Vec::with_capacity(MAX_HEADER + capacity + 1);
     out.resize(MAX_HEADER, 0);
-    let mut out = json::Writer::encode(out, |w| schema::write_reply(w, reply, dialect))?;
+    let mut out = json::Writer::encode(out, |w| {
+        schema::publication_push(w, channel, publication, dialect);
+    })?;
     let (header, start) = websocket::header(Kind::Text, out.len() - MAX_HEADER);
     out[start..MAX_HEADER].copy_from_slice(&header[start..]);
     out.push(b'\n');

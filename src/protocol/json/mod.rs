@@ -6,8 +6,18 @@ mod read;
 mod scan;
 mod write;
 
+use std::borrow::Cow;
+
 pub(super) use read::Reader;
 pub(super) use write::{Writer, string};
+
+/// What a JSON string says; `None` for everything else.
+#[must_use]
+pub fn unquote(payload: &[u8]) -> Option<Cow<'_, str>> {
+    let mut scanner = scan::Scanner::document(payload);
+    let (raw, escaped) = scanner.string().ok()?;
+    scanner.peek().is_none().then(|| scan::text(raw, escaped))
+}
 
 /// True for one valid JSON document of any kind and depth, in UTF-8.
 #[must_use]

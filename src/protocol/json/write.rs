@@ -84,6 +84,8 @@ impl Writer {
 }
 
 impl Sink for Writer {
+    const IS_TEXT: bool = true;
+
     fn unsigned(&mut self, field: Field, value: u64) {
         if value != 0 || field.always {
             self.key(field);
@@ -124,6 +126,18 @@ impl Sink for Writer {
         }
     }
 
+    fn quoted(&mut self, field: Field, value: &[u8]) {
+        self.is_broken |= !value.is_empty() && !is_json(value);
+        self.patch(field, value);
+    }
+
+    fn patch(&mut self, field: Field, value: &[u8]) {
+        match std::str::from_utf8(value) {
+            Ok(text) => self.text(field, text),
+            Err(_) => self.is_broken = true,
+        }
+    }
+
     fn message(&mut self, field: Field, body: impl Fn(&mut Self)) {
         self.key(field);
         self.object(body);
@@ -143,6 +157,21 @@ impl Sink for Writer {
         for item in items {
             self.comma();
             self.object(|writer| body(writer, item));
+        }
+        self.out.push(b']');
+        self.is_first = false;
+    }
+
+    fn strings(&mut self, field: Field, items: &[String]) {
+        if items.is_empty() && !field.always {
+            return;
+        }
+        self.key(field);
+        self.out.push(b'[');
+        self.is_first = true;
+        for item in items {
+            self.comma();
+            string(&mut self.out, item);
         }
         self.out.push(b']');
         self.is_first = false;

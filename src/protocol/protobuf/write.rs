@@ -59,6 +59,8 @@ impl Writer {
 }
 
 impl Sink for Writer {
+    const IS_TEXT: bool = false;
+
     fn unsigned(&mut self, field: Field, value: u64) {
         if value != 0 {
             self.key(field, VARINT);
@@ -78,6 +80,18 @@ impl Sink for Writer {
         self.payload(field, value.as_bytes());
     }
 
+    fn strings(&mut self, field: Field, items: &[String]) {
+        for item in items {
+            // An empty one is an element like any other.
+            self.key(field, LENGTH);
+            self.varint(item.len() as u64);
+            match &mut self.out {
+                None => self.length += item.len(),
+                Some(out) => out.extend_from_slice(item.as_bytes()),
+            }
+        }
+    }
+
     fn payload(&mut self, field: Field, value: &[u8]) {
         if value.is_empty() {
             return;
@@ -88,6 +102,14 @@ impl Sink for Writer {
             None => self.length += value.len(),
             Some(out) => out.extend_from_slice(value),
         }
+    }
+
+    fn quoted(&mut self, field: Field, value: &[u8]) {
+        self.payload(field, value);
+    }
+
+    fn patch(&mut self, field: Field, value: &[u8]) {
+        self.payload(field, value);
     }
 
     fn message(&mut self, field: Field, body: impl Fn(&mut Self)) {

@@ -14,14 +14,17 @@ use std::{borrow::Borrow, borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
 
-use super::{decode::Malformed, frame::PositionFormat};
+use super::{
+    decode::Malformed,
+    frame::{Look, PositionFormat},
+};
 use crate::model::Version;
 
 pub(super) use read_command::command as read_command;
 pub(super) use read_reply::reply as read_reply;
 pub(super) use read_request::{connect as read_connect, emulation as read_emulation};
 pub(super) use write_command::command as write_command;
-pub(super) use write_reply::{publication_push, reply as write_reply};
+pub(super) use write_reply::{publication_push, push, reply as write_reply};
 
 /// What makes the fields of a message differ between connections.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +35,8 @@ pub(super) struct Dialect {
     pub(super) positions: PositionFormat,
     /// Pushes have no reply around them.
     pub(super) bare: bool,
+    /// What the subscription of a push has negotiated.
+    pub(super) look: Look,
 }
 
 impl Dialect {
@@ -79,6 +84,8 @@ pub(super) const fn always(number: u32, name: &'static str) -> Field {
 
 /// Where fields are written to. Zero values are left out unless the field says otherwise.
 pub(super) trait Sink: Sized {
+    /// A payload can be a string.
+    const IS_TEXT: bool;
     /// A number without sign.
     fn unsigned(&mut self, field: Field, value: u64);
     /// A number with sign.
@@ -89,12 +96,18 @@ pub(super) trait Sink: Sized {
     fn text(&mut self, field: Field, value: &str);
     /// A payload of the application: embedded as it is.
     fn payload(&mut self, field: Field, value: &[u8]);
+    /// A payload of a subscription with deltas: a string where there are strings.
+    fn quoted(&mut self, field: Field, value: &[u8]);
+    /// A delta; it has to be UTF-8 where there are strings.
+    fn patch(&mut self, field: Field, value: &[u8]);
     /// A message; written even if it is empty.
     fn message(&mut self, field: Field, body: impl Fn(&mut Self));
     /// A message that is declared as bytes (V1 `params`, `result`, `data`): Protobuf leaves it out when it is empty.
     fn embedded(&mut self, field: Field, body: impl Fn(&mut Self));
     /// Several messages.
     fn list<T>(&mut self, field: Field, items: &[T], body: impl Fn(&mut Self, &T));
+    /// Several texts.
+    fn strings(&mut self, field: Field, items: &[String]);
     /// Messages by name.
     fn map<K: Borrow<str>, V>(
         &mut self,

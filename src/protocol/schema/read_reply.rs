@@ -205,7 +205,7 @@ fn refresh_result<'a, S: Source<'a>>(source: &mut S) -> Result<RefreshResult, Ma
 }
 
 fn subscribe_result<'a, S: Source<'a>>(source: &mut S) -> Result<SubscribeResult, Malformed> {
-    const NAMES: [Name; 10] = [
+    const NAMES: [Name; 12] = [
         name(1, "expires"),
         name(2, "ttl"),
         name(3, "recoverable"),
@@ -216,6 +216,8 @@ fn subscribe_result<'a, S: Source<'a>>(source: &mut S) -> Result<SubscribeResult
         name(10, "positioned"),
         payload(11, "data"),
         name(12, "was_recovering"),
+        name(13, "delta"),
+        name(14, "id"),
     ];
     let mut result = SubscribeResult::default();
     let mut expiry = Expiry::default();
@@ -233,6 +235,8 @@ fn subscribe_result<'a, S: Source<'a>>(source: &mut S) -> Result<SubscribeResult
             10 => result.positioned = source.boolean()?,
             11 => result.data = source.payload()?,
             12 => result.was_recovering = source.boolean()?,
+            13 => result.delta = source.boolean()?,
+            14 => result.number = source.u32()?,
             _ => {}
         }
         Ok(())
@@ -326,11 +330,12 @@ pub(super) fn client_info<'a, S: Source<'a>>(source: &mut S) -> Result<ClientInf
 }
 
 pub(super) fn publication<'a, S: Source<'a>>(source: &mut S) -> Result<Publication, Malformed> {
-    const NAMES: [Name; 6] = [
+    const NAMES: [Name; 7] = [
         payload(4, "data"),
         name(5, "info"),
         name(6, "offset"),
         name(7, "tags"),
+        name(8, "delta"),
         name(14, "epoch"),
         name(16, "version"),
     ];
@@ -345,6 +350,7 @@ pub(super) fn publication<'a, S: Source<'a>>(source: &mut S) -> Result<Publicati
                 tags.insert(key.into_owned(), read_text(source)?);
                 Ok(())
             })?,
+            8 => publication.delta = source.boolean()?,
             14 => publication.epoch = Epoch::from(&*source.text()?),
             16 => publication.version = source.u64()?,
             _ => {}

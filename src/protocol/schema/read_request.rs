@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Name, Source, name, payload, read_text};
 use crate::{
-    model::{Channel, Epoch, StreamPosition, Version},
+    model::{Channel, Epoch, FilterNode, StreamPosition, Version},
     protocol::{
         decode::Malformed,
         message::{
@@ -142,14 +142,60 @@ fn subscribe_v2<'a, S: Source<'a>>(
         11 => request.join_leave = source.boolean()?,
         12 => request.delta = read_text(source)?,
         13 => {
-            source.fields(&[], |_, _| Ok(()))?;
-            request.has_tags_filter = true;
+            let mut left = FilterNode::MAX_NODES;
+            let filter = filter(source, FilterNode::MAX_DEPTH, &mut left)?;
+            request.tags_filter = Some(Box::new(filter.unwrap_or_default()));
         }
         14 => request.flag = source.i64()?,
         15 => request.kind = source.i32()?,
         _ => {}
     }
     Ok(())
+}
+
+/// A node of a tags filter with everything below it; `None` once it is deeper than `depth`, or has more nodes than are left.
+fn filter<'a, S: Source<'a>>(
+    source: &mut S,
+    depth: usize,
+    left: &mut usize,
+) -> Result<Option<FilterNode>, Malformed> {
+    const NAMES: [Name; 6] = [
+        name(1, "op"),
+        name(2, "key"),
+        name(3, "cmp"),
+        name(4, "val"),
+        name(5, "vals"),
+        name(6, "nodes"),
+    ];
+    let (Some(depth), Some(others)) = (depth.checked_sub(1), left.checked_sub(1)) else {
+        // Nothing is read of it, so the source steps over it.
+        return Ok(None);
+    };
+    *left = others;
+    let mut node = FilterNode::default();
+    let mut fits = true;
+    source.fields(&NAMES, |source, number| {
+        match number {
+            1 => node.op = read_text(source)?,
+            2 => node.key = read_text(source)?,
+            3 => node.cmp = read_text(source)?,
+            4 => node.val = read_text(source)?,
+            5 => source.items(|source| {
+                node.vals.push(read_text(source)?);
+                Ok(())
+            })?,
+            6 => source.items(|source| {
+                match filter(source, depth, left)? {
+                    Some(child) => node.nodes.push(child),
+                    None => fits = false,
+                }
+                Ok(())
+            })?,
+            _ => {}
+        }
+        Ok(())
+    })?;
+    Ok(fits.then_some(node))
 }
 
 pub(super) fn publish<'a, S: Source<'a>>(

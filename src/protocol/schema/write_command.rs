@@ -2,7 +2,7 @@
 
 use super::{Field, Sink, field};
 use crate::{
-    model::{Channel, Version},
+    model::{Channel, FilterNode, Version},
     protocol::{
         message::{
             Command, ConnectRequest, HistoryRequest, PublishRequest, Request, SubRefreshRequest,
@@ -120,12 +120,21 @@ fn subscribe<S: Sink>(w: &mut S, value: &SubscribeRequest, version: Version) {
         w.boolean(field(10, "recoverable"), value.recoverable);
         w.boolean(field(11, "join_leave"), value.join_leave);
         w.text(field(12, "delta"), &value.delta);
-        if value.has_tags_filter {
-            w.message(field(13, "tf"), |_| {});
+        if let Some(node) = &value.tags_filter {
+            w.message(field(13, "tf"), |w| filter(w, node));
         }
         w.signed(field(14, "flag"), value.flag);
         w.signed(field(15, "type"), value.kind.into());
     }
+}
+
+fn filter<S: Sink>(w: &mut S, node: &FilterNode) {
+    w.text(field(1, "op"), &node.op);
+    w.text(field(2, "key"), &node.key);
+    w.text(field(3, "cmp"), &node.cmp);
+    w.text(field(4, "val"), &node.val);
+    w.strings(field(5, "vals"), &node.vals);
+    w.list(field(6, "nodes"), &node.nodes, filter);
 }
 
 fn publish<S: Sink>(w: &mut S, value: &PublishRequest, version: Version) {

@@ -4,8 +4,9 @@ use super::{Dialect, Field, Sink, always, field};
 use crate::{
     model::{Channel, ClientError, ClientInfo, Disconnect, Publication, Unsubscribe, Version},
     protocol::{
+        frame::Look,
         message::{
-            ConnectResult, HistoryResult, PresenceResult, Push, PushBody, RefreshResult, Reply,
+            ConnectResult, HistoryResult, PresenceResult, PushBody, RefreshResult, Reply,
             ReplyBody, SubscribePush, SubscribeResult,
         },
         v1,
@@ -17,7 +18,7 @@ pub(in crate::protocol) fn reply<S: Sink>(w: &mut S, reply: &Reply, dialect: Dia
     w.unsigned(field(1, "id"), reply.id.into());
     match &reply.body {
         ReplyBody::Error(value) => w.message(field(2, "error"), |w| error(w, value, dialect)),
-        ReplyBody::Push(value) => push(w, value, dialect),
+        ReplyBody::Push(value) => push(w, &value.channel, &value.body, dialect),
         ReplyBody::Ping | ReplyBody::Pong => {}
         body => result(w, body, dialect),
     }
@@ -141,6 +142,10 @@ fn subscribe_result<S: Sink>(w: &mut S, value: &SubscribeResult, dialect: Dialec
     w.text(field(6, "epoch"), &value.epoch);
     let recovered = Dialect {
         positions: value.publication_positions.unwrap_or(dialect.positions),
+        look: Look {
+            number: 0,
+            delta: value.delta,
+        },
         ..dialect
     };
     w.list(field(7, "publications"), &value.publications, |w, item| {
@@ -154,6 +159,10 @@ fn subscribe_result<S: Sink>(w: &mut S, value: &SubscribeResult, dialect: Dialec
         field(12, "was_recovering"),
         value.was_recovering && !dialect.is_v1(),
     );
+    if !dialect.is_v1() {
+        w.boolean(field(13, "delta"), value.delta);
+        w.unsigned(field(14, "id"), value.number.into());
+    }
 }
 
 fn presence_result<S: Sink>(w: &mut S, value: &PresenceResult) {
@@ -180,7 +189,15 @@ fn client_info<S: Sink>(w: &mut S, info: &ClientInfo) {
 fn publication<S: Sink>(w: &mut S, value: &Publication, dialect: Dialect) {
     let v1 = dialect.is_v1();
     seq_gen(w, 1, value.offset, dialect);
-    w.payload(field(4, "data").always_if(v1), &value.data);
+    let quoted = dialect.look.delta && S::IS_TEXT;
+    let data = field(4, "data").always_if(v1);
+    if value.delta {
+        w.patch(data, &value.data);
+    } else if quoted {
+        w.quoted(data, &value.data);
+    } else {
+        w.payload(data, &value.data);
+    }
     if let Some(info) = &value.info {
         w.message(field(5, "info"), |w| client_info(w, info));
     }
@@ -188,7 +205,9 @@ fn publication<S: Sink>(w: &mut S, value: &Publication, dialect: Dialect) {
     if let Some(tags) = &value.tags {
         w.texts(field(7, "tags"), tags);
     }
-    if !v1 {
+    if value.delta {
+        w.boolean(field(8, "delta"), true);
+    } else if !v1 && !quoted {
         w.text(field(14, "epoch"), value.epoch.as_str());
         w.unsigned(field(16, "version"), value.version);
     }
@@ -228,15 +247,24 @@ fn pushed<S: Sink>(
             w.message(typed, &body);
         }
         Version::V2 => w.message(field(4, "push"), |w| {
-            w.text(field(2, "channel"), channel.as_str());
+            if dialect.look.number > 0 {
+                w.unsigned(field(1, "id"), dialect.look.number.into());
+            } else {
+                w.text(field(2, "channel"), channel.as_str());
+            }
             w.message(typed, &body);
         }),
     }
 }
 
-fn push<S: Sink>(w: &mut S, push: &Push, dialect: Dialect) {
-    let channel = &push.channel;
-    match &push.body {
+/// A push of any kind.
+pub(in crate::protocol) fn push<S: Sink>(
+    w: &mut S,
+    channel: &Channel,
+    body: &PushBody,
+    dialect: Dialect,
+) {
+    match body {
         PushBody::Publication(value) => publication_push(w, channel, value, dialect),
         PushBody::Join(info) => pushed(w, dialect, channel, (1, field(5, "join")), |w| {
             w.message(field(1, "info"), |w| client_info(w, info));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::*;
-use crate::model::Publication;
+use crate::model::{Channel, Publication};
 use crate::protocol::{
     ConnectResult, Push, PushBody, Reply, ReplyBody, decode_emulation_request,
-    frame::{self, Framing, Kind, WireForm},
+    frame::{self, Framing, Kind, Look, WireForm},
     json_text,
 };
 
@@ -110,25 +110,22 @@ fn messages_of_bodies() {
 
 #[test]
 fn a_socket_and_a_body_share_their_bytes() {
-    let large = Publication {
-        data: Bytes::from(format!("\"{}\"", "x".repeat(70_000))),
+    let of_size = |size| Publication {
+        data: Bytes::from(format!("\"{}\"", "x".repeat(size))),
         ..Publication::default()
     };
-    let medium = Publication {
-        data: Bytes::from(format!("\"{}\"", "x".repeat(300))),
-        ..Publication::default()
-    };
-    let pushes = [large, medium].map(|p| pushed("news", PushBody::Publication(Arc::new(p))));
-    for reply in pushes.into_iter().chain([publication(6)]) {
+    let channel = Channel::from("news");
+    let look = Look::default();
+    for publication in [70_000, 300, 6].map(of_size) {
         for encoding in [Encoding::Json, Encoding::Protobuf] {
             for bare in [false, true] {
                 let form = |framing| in_form(encoding, framing, bare);
-                let (socket, body) = frame::pair(form(Framing::WebSocket), &reply).unwrap();
-                assert_eq!(
-                    socket,
-                    frame::encode(form(Framing::WebSocket), &reply).unwrap()
-                );
-                assert_eq!(body, frame::encode(form(Framing::Stream), &reply).unwrap());
+                let alone = |framing| frame::publication(form(framing), &channel, &publication);
+                let (socket, body) =
+                    frame::publication_pair(form(Framing::WebSocket), look, &channel, &publication)
+                        .unwrap();
+                assert_eq!(socket, alone(Framing::WebSocket).unwrap());
+                assert_eq!(body, alone(Framing::Stream).unwrap());
                 let shared = socket.as_ptr_range().contains(&body.as_ptr());
                 assert!(shared, "{encoding:?}");
             }
@@ -138,8 +135,8 @@ fn a_socket_and_a_body_share_their_bytes() {
         data: Bytes::from_static(b"nope"),
         ..Publication::default()
     };
-    let broken = pushed("news", PushBody::Publication(Arc::new(broken)));
-    assert!(frame::pair(in_form(Encoding::Json, Framing::Stream, false), &broken).is_err());
+    let form = in_form(Encoding::Json, Framing::Stream, false);
+    assert!(frame::publication_pair(form, look, &channel, &broken).is_err());
 }
 
 #[test]
@@ -151,12 +148,12 @@ fn frames_of_requests() {
             r#"{"subscribe":{"channel":"news","flag":1},"id":2}"#,
         ),
     ] {
-        let request = decode_emulation_request(Encoding::Json, Bytes::from(body)).unwrap();
+        let request = decode_emulation_request(Encoding::Json, &Bytes::from(body)).unwrap();
         assert_eq!((&*request.session, &*request.node), ("s1", "n1"));
         assert_eq!(json_text(&request.data).unwrap(), frame);
     }
     let pong = hex("0a 02 6e 31 12 02 73 31 1a 01 00");
-    let request = decode_emulation_request(Encoding::Protobuf, pong).unwrap();
+    let request = decode_emulation_request(Encoding::Protobuf, &pong).unwrap();
     assert_eq!((&*request.node, &request.data[..]), ("n1", &b"\0"[..]));
 }
 

@@ -7,15 +7,15 @@ use bytes::Bytes;
 use super::{ENCODINGS, LIMIT, VERSIONS, commands, form, hex, unframe, websocket};
 use crate::{
     model::{
-        ClientError, ClientInfo, Disconnect, Encoding, Publication, StreamPosition, Unsubscribe,
-        Version,
+        ClientError, ClientInfo, Disconnect, Encoding, FilterNode, Publication, StreamPosition,
+        Unsubscribe, Version,
     },
     protocol::{
         Command, ConnectRequest, ConnectResult, Decoder, HistoryRequest, HistoryResult,
         PresenceResult, PresenceStatsResult, PublishRequest, Push, PushBody, RefreshResult, Reply,
         ReplyBody, Request, RpcRequest, SubRefreshRequest, SubscribePush, SubscribeRequest,
         SubscribeResult, decode_replies, decode_reply, encode_command, encode_commands,
-        frame::{self, Framing, PositionFormat, WireForm},
+        frame::{self, Framing, Look, PositionFormat, WireForm},
     },
 };
 
@@ -37,6 +37,21 @@ fn since(channel: &str, offset: u64) -> SubscribeRequest {
         epoch: "xyzw".into(),
         offset,
         ..Default::default()
+    }
+}
+
+/// The filter of example 22.
+fn tickers() -> FilterNode {
+    let tag = |key: &str, cmp: &str, val: &str| FilterNode {
+        key: key.into(),
+        cmp: cmp.into(),
+        val: val.into(),
+        ..FilterNode::default()
+    };
+    FilterNode {
+        op: "and".into(),
+        nodes: vec![tag("ticker", "eq", "AAPL"), tag("price", "gt", "100")],
+        ..FilterNode::default()
     }
 }
 
@@ -172,7 +187,7 @@ fn example_commands() -> Vec<Example<Command>> {
             r##"{"method":2,"params":{"channel":"news"},"id":10}"##,
             "08 0a 10 02 1a 06 0a 04 6e 65 77 73", "0c"),
         // V2 subscribe with tags filter
-        row(22, Version::V2, subscribe(SubscribeRequest { channel: "t".into(), has_tags_filter: true, ..Default::default() }), 2,
+        row(22, Version::V2, subscribe(SubscribeRequest { channel: "t".into(), tags_filter: Some(Box::new(tickers())), ..Default::default() }), 2,
             r##"{"subscribe":{"channel":"t","tf":{"op":"and","nodes":[{"key":"ticker","cmp":"eq","val":"AAPL"},{"key":"price","cmp":"gt","val":"100"}]}},"id":2}"##,
             "08 02 2a 30 0a 01 74 6a 2b 0a 03 61 6e 64 32 12 12 06 74 69 63 6b 65 72 1a 02 65 71 22 04 41 41 50 4c 32 10 12 05 70 72 69 63 65 1a 02 67 74 22 03 31 30 30", "34"),
         // V2 publish
@@ -254,6 +269,9 @@ fn example_replies() -> Vec<(Example<Reply>, PositionFormat)> {
             r##"{"id":2,"subscribe":{"recoverable":true,"epoch":"xyzw","publications":[{"data":{"a":1},"offset":6}],"recovered":true,"offset":5,"positioned":true,"was_recovering":true}}"##,
             "08 02 32 1d 18 01 32 04 78 79 7a 77 3a 0b 22 07 7b 22 61 22 3a 31 7d 30 06 40 01 48 05 50 01 60 01", "21"),
         // V2 reply: not recovered, new epoch
+        // compaction granted
+        row(16, Version::V2, PositionFormat::Offset, (2, ReplyBody::Subscribe(Box::new(SubscribeResult { number: 7, ..Default::default() }))),
+            r##"{"id":2,"subscribe":{"id":7}}"##, "08 02 32 02 70 07", "06"),
         row(15, Version::V2, PositionFormat::Offset, (2, ReplyBody::Subscribe(Box::new(SubscribeResult { epoch: "abcd".into(), offset: 3, positioned: true, was_recovering: true, ..Default::default() }))),
             r##"{"id":2,"subscribe":{"epoch":"abcd","offset":3,"positioned":true,"was_recovering":true}}"##,
             "08 02 32 0c 32 04 61 62 63 64 48 03 50 01 60 01", "10"),
@@ -644,4 +662,88 @@ fn close_reasons_are_in_the_form_of_the_generation() {
     );
     let invalid = frame::close_reason(Version::V1, &Disconnect::INVALID_TOKEN);
     assert_eq!(invalid, r#"{"reason":"invalid token","reconnect":false}"#);
+}
+
+fn unframed(encoding: Encoding) -> WireForm {
+    WireForm {
+        framing: Framing::None,
+        ..form(Version::V2, encoding)
+    }
+}
+
+fn looking(look: Look, encoding: Encoding, publication: &Publication) -> Bytes {
+    frame::publication_as(unframed(encoding), look, &"q".into(), publication).unwrap()
+}
+
+/// Row 51.
+#[test]
+fn pushes_with_a_number_for_the_name() {
+    let by_number = Look {
+        number: 7,
+        delta: false,
+    };
+    let publication = Publication {
+        data: A1,
+        ..Publication::default()
+    };
+    assert_eq!(
+        looking(by_number, Encoding::Json, &publication),
+        r#"{"push":{"id":7,"pub":{"data":{"a":1}}}}"#
+    );
+    assert_eq!(
+        looking(by_number, Encoding::Protobuf, &publication),
+        hex("22 0d 08 07 22 09 22 07 7b 22 61 22 3a 31 7d")
+    );
+}
+
+/// Rows 100 to 102. Beside a string there is neither epoch nor version.
+#[test]
+fn pushes_with_deltas() {
+    const BASE: &str = r#"{"id":1,"name":"AAPL","price":100,"note":"unchanged text here"}"#;
+    let deltas = Look {
+        number: 0,
+        delta: true,
+    };
+    let push = |encoding, publication: &Publication| looking(deltas, encoding, publication);
+    let first = Publication {
+        data: BASE.into(),
+        offset: 1,
+        epoch: "e".into(),
+        version: 3,
+        ..Publication::default()
+    };
+    assert_eq!(
+        push(Encoding::Json, &first),
+        r#"{"push":{"channel":"q","pub":{"data":"{\"id\":1,\"name\":\"AAPL\",\"price\":100,\"note\":\"unchanged text here\"}","offset":1}}}"#
+    );
+    let second = Publication {
+        data: "~\nW@0,V:1,\"note\":\"unchanged text here\"}2xVqgY;".into(),
+        delta: true,
+        offset: 2,
+        version: 3,
+        ..Publication::default()
+    };
+    assert_eq!(
+        push(Encoding::Json, &second),
+        r#"{"push":{"channel":"q","pub":{"data":"~\nW@0,V:1,\"note\":\"unchanged text here\"}2xVqgY;","offset":2,"delta":true}}}"#
+    );
+    assert_eq!(
+        push(Encoding::Protobuf, &second),
+        hex(
+            "22 39 12 01 71 22 34 22 2e 7e 0a 57 40 30 2c 56 3a 31 2c 22 6e 6f 74 65 22 3a 22 75 6e 63 68 61 6e 67 65 64 20 74 65 78 74 20 68 65 72 65 22 7d 32 78 56 71 67 59 3b 30 02 40 01"
+        )
+    );
+    // An empty payload has no key at all, and what is not UTF-8 cannot be a string.
+    let empty = Publication::default();
+    assert_eq!(
+        push(Encoding::Json, &empty),
+        r#"{"push":{"channel":"q","pub":{}}}"#
+    );
+    let broken = Publication {
+        data: Bytes::from_static(b"1\n1:\xff0;"),
+        delta: true,
+        ..Publication::default()
+    };
+    let written = frame::publication_as(unframed(Encoding::Json), deltas, &"q".into(), &broken);
+    assert_eq!(written, Err(frame::Inappropriate));
 }

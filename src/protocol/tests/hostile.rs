@@ -271,7 +271,7 @@ fn nothing_else_may_be_deep() {
             ),
             (
                 Version::V2,
-                format!(r#"{{"id":1,"subscribe":{{"tf":{{"nodes":{deep}}}}}}}"#),
+                format!(r#"{{"id":1,"subscribe":{{"tf":{{"foo":{deep}}}}}}}"#),
             ),
             (Version::V2, format!(r#"{{"id":1,"ping":{{"a":{deep}}}}}"#)),
             (Version::V1, format!(r#"{{"id":1,"connect":{deep}}}"#)),

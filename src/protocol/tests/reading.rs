@@ -238,7 +238,7 @@ fn v1_ignores_fields_of_v2() {
         panic!("a subscribe");
     };
     assert_eq!((subscribe.seq, subscribe.r#gen), (5, 1));
-    assert!(!subscribe.recoverable && !subscribe.join_leave && !subscribe.has_tags_filter);
+    assert!(!subscribe.recoverable && !subscribe.join_leave && subscribe.tags_filter.is_none());
     assert_eq!(
         (&*subscribe.delta, subscribe.flag, subscribe.kind),
         ("", 0, 0)
@@ -436,7 +436,7 @@ fn null_is_as_good_as_nothing_except_for_payloads() {
     else {
         panic!("a subscribe");
     };
-    assert_eq!((&*subscribe.token, subscribe.has_tags_filter), ("", false));
+    assert_eq!((&*subscribe.token, &subscribe.tags_filter), ("", &None));
     assert_eq!(subscribe.data, "null");
     let Ok(Command {
         request: Request::Connect(connect),

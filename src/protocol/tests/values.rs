@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 
 use crate::{
     model::{
-        Channel, ClientError, ClientId, ClientInfo, Disconnect, Encoding, Publication,
+        Channel, ClientError, ClientId, ClientInfo, Disconnect, Encoding, FilterNode, Publication,
         StreamPosition, Unsubscribe, Version,
     },
     protocol::{
@@ -67,10 +67,31 @@ fn number() -> impl Strategy<Value = u64> {
     prop_oneof![Just(0), 0..300u64, 0..(1u64 << 53)]
 }
 
+fn tags_filter(depth: u32) -> impl Strategy<Value = FilterNode> {
+    let leaf = (text(), text(), text(), text(), vec(text(), 0..3)).prop_map(
+        |(op, key, cmp, val, vals)| FilterNode {
+            op,
+            key,
+            cmp,
+            val,
+            vals,
+            nodes: Vec::new(),
+        },
+    );
+    leaf.prop_recursive(depth, 16, 3, |inner| {
+        (text(), vec(inner, 1..3)).prop_map(|(op, nodes)| FilterNode {
+            op,
+            nodes,
+            ..FilterNode::default()
+        })
+    })
+}
+
 fn subscribe(encoding: Encoding) -> impl Strategy<Value = SubscribeRequest> {
     (
         (channel(), text(), text(), text(), payload(encoding)),
-        any::<[bool; 5]>(),
+        any::<[bool; 4]>(),
+        option::of(tags_filter(3).prop_map(Box::new)),
         (
             any::<u32>(),
             any::<u32>(),
@@ -79,33 +100,29 @@ fn subscribe(encoding: Encoding) -> impl Strategy<Value = SubscribeRequest> {
             any::<i32>(),
         ),
     )
-        .prop_map(|((channel, token, epoch, delta, data), flags, numbers)| {
-            let [
-                recover,
-                positioned,
-                recoverable,
-                join_leave,
-                has_tags_filter,
-            ] = flags;
-            let (seq, r#gen, offset, flag, kind) = numbers;
-            SubscribeRequest {
-                channel,
-                token,
-                recover,
-                seq,
-                r#gen,
-                epoch,
-                offset,
-                data,
-                positioned,
-                recoverable,
-                join_leave,
-                delta,
-                has_tags_filter,
-                flag,
-                kind,
-            }
-        })
+        .prop_map(
+            |((channel, token, epoch, delta, data), flags, tags_filter, numbers)| {
+                let [recover, positioned, recoverable, join_leave] = flags;
+                let (seq, r#gen, offset, flag, kind) = numbers;
+                SubscribeRequest {
+                    channel,
+                    token,
+                    recover,
+                    seq,
+                    r#gen,
+                    epoch,
+                    offset,
+                    data,
+                    positioned,
+                    recoverable,
+                    join_leave,
+                    delta,
+                    tags_filter,
+                    flag,
+                    kind,
+                }
+            },
+        )
 }
 
 fn connect(encoding: Encoding) -> impl Strategy<Value = ConnectRequest> {
@@ -217,7 +234,7 @@ fn v1_subscribe(request: SubscribeRequest) -> SubscribeRequest {
         recoverable: false,
         join_leave: false,
         delta: String::new(),
-        has_tags_filter: false,
+        tags_filter: None,
         flag: 0,
         kind: 0,
         ..request
@@ -301,8 +318,7 @@ pub(in crate::protocol) fn publication(
                 info,
                 tags: (!tags.is_empty()).then(|| Arc::new(tags)),
                 version,
-                time: 0,
-                trace: None,
+                ..Publication::default()
             })
         })
 }
@@ -315,23 +331,28 @@ fn subscribe_result(encoding: Encoding) -> impl Strategy<Value = SubscribeResult
     (
         (ttl(), text(), vec(publication(encoding), 0..3)),
         any::<[bool; 4]>(),
-        (number(), payload(encoding)),
+        (number(), payload(encoding), any::<u32>()),
     )
-        .prop_map(|((ttl, epoch, publications), flags, (offset, data))| {
-            let [recoverable, recovered, positioned, was_recovering] = flags;
-            SubscribeResult {
-                ttl,
-                recoverable,
-                epoch,
-                publications,
-                publication_positions: None,
-                recovered,
-                offset,
-                positioned,
-                data,
-                was_recovering,
-            }
-        })
+        .prop_map(
+            |((ttl, epoch, publications), flags, (offset, data, number))| {
+                let [recoverable, recovered, positioned, was_recovering] = flags;
+                SubscribeResult {
+                    ttl,
+                    recoverable,
+                    epoch,
+                    publications,
+                    publication_positions: None,
+                    recovered,
+                    offset,
+                    positioned,
+                    data,
+                    was_recovering,
+                    // Payloads of subscriptions with deltas have another form.
+                    delta: false,
+                    number,
+                }
+            },
+        )
 }
 
 fn connect_result(encoding: Encoding) -> impl Strategy<Value = ConnectResult> {
@@ -456,6 +477,7 @@ pub(in crate::protocol) fn v1_reply(mut reply: Reply, encoding: Encoding) -> Rep
     };
     let subscription = |result: &mut SubscribeResult| {
         result.was_recovering = false;
+        result.number = 0;
         result.publications.iter_mut().for_each(publication);
     };
     match &mut reply.body {

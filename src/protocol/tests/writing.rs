@@ -198,7 +198,7 @@ fn keys_are_in_the_order_of_their_numbers() {
         )]))),
         version: 7,
         time: 9,
-        trace: None,
+        ..Publication::default()
     };
     let body = push("x", PushBody::Publication(Arc::new(publication)));
     assert_eq!(

@@ -233,6 +233,7 @@ impl From<pb::SubscribeOptions> for Granted {
             info: kept(&options.info, options.b64info),
             data: kept(&options.data, options.b64data),
             overrides: overrides(options.r#override),
+            cache_recover: options.cache_recover,
         }
     }
 }
@@ -244,6 +245,7 @@ impl From<pb::SubscribeResult> for Granted {
             info: kept(&result.info, result.b64info),
             data: kept(&result.data, result.b64data),
             overrides: overrides(result.r#override),
+            cache_recover: false,
         }
     }
 }
@@ -291,6 +293,7 @@ impl From<pb::PublishResult> for PublishResult {
             skip_history: result.skip_history,
             tags: sorted(result.tags),
             idempotency_key: result.idempotency_key,
+            delta: result.delta,
             version: result.version,
             version_epoch: result.version_epoch,
         }

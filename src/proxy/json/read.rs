@@ -278,6 +278,7 @@ impl Fields for Granted {
             "data" => self.data.raw = Some(value.copy()),
             "b64data" => self.data.b64 = value.plain()?,
             "override" => self.overrides = value.object()?.unwrap_or_default(),
+            "cache_recover" => self.cache_recover = value.plain()?,
             _ => {}
         }
         Ok(())
@@ -315,8 +316,7 @@ impl Fields for PublishResult {
             "skip_history" => self.skip_history = value.plain()?,
             "tags" => self.tags = value.map()?,
             "idempotency_key" => self.idempotency_key = value.plain()?,
-            // Deltas are not there yet; the type still has to fit.
-            "delta" => drop(value.plain::<bool>()?),
+            "delta" => self.delta = value.plain()?,
             "version" => self.version = value.plain()?,
             "version_epoch" => self.version_epoch = value.plain()?,
             _ => {}

@@ -42,10 +42,7 @@ impl Asking {
 /// Opens what is configured. Without the storage there is no start.
 pub(super) async fn open(config: &Config, asking: &Asking) -> Result<Engine, Error> {
     let storage: storage::Config = config.section("")?;
-    tracing::info!(
-        engine_type = storage.engine_type(),
-        "initializing engine"
-    );
+    tracing::info!(engine_type = storage.engine_type(), "initializing engine");
     let Plan { broker, presence } = storage.plan()?;
     // One engine has both halves.
     let both = matches!((&broker, &presence), (Store::Memory, Some(Store::Memory)));

@@ -20,8 +20,7 @@ use crate::{
         endpoints::{self, Endpoint},
         http::Paths,
         limits::Limited,
-        scrape,
-        spans,
+        scrape, spans,
         tls::Place,
     },
     transport::{

@@ -272,8 +272,7 @@ impl Built {
         let proxies = proxies(config, &auth, (&registry, namespace), &tracing)?;
         let policy = Policy::new(&config.section("")?, auth.clone())?;
         let policy = Arc::new(policy.with_proxies(proxies));
-        let pumps = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let (sender, events) = event_channel(pumps, EVENT_QUEUE, own.publish_timeout);
+        let (sender, events) = event_channel(pumps(), EVENT_QUEUE, own.publish_timeout);
         let asking = engine::Asking {
             id: id.clone(),
             events: sender,
@@ -281,7 +280,8 @@ impl Built {
             namespace: namespace.to_owned(),
         };
         let node_config = node_config(config)?;
-        let observers = Observers::new(config, &node_config.node.name, namespace, &registry)?;
+        let name = &node_config.node.name;
+        let observers = Observers::new(config, name, namespace, &registry)?;
         let parts = node::Parts {
             id,
             config: node_config,
@@ -292,24 +292,14 @@ impl Built {
         };
         let node = Node::start_with(parts, tracing.spans())?;
         let (stopping, counted) = (CancellationToken::new(), node.clone());
+        let numbers = move || counted.connections();
         let limits =
-            ConnectionLimits::new(config.section("client")?, &registry, namespace, move || {
-                counted.connections()
-            })?;
-        let api = api::Api::new(
-            node.clone(),
-            config.section("centripetal.api")?,
-            api::Metrics::new(&registry, namespace)?,
-            stopping.clone(),
-        )
-        .traced(tracing.api.clone());
+            ConnectionLimits::new(config.section("client")?, &registry, namespace, numbers)?;
+        let metrics = api::Metrics::new(&registry, namespace)?;
+        let section = config.section("centripetal.api")?;
+        let api = api::Api::new(node.clone(), section, metrics, stopping.clone());
         let trusted = TrustedProxies::new(&own.trusted_proxies)?;
-        let announced = own.proxy_protocol == ProxyProtocol::Required;
-        let entrances = Entrances {
-            tls: tls::Endpoints::new(&config.section("")?)?,
-            announce: announced.then(|| trusted.clone()),
-            metrics: EntranceMetrics::new(&registry)?,
-        };
+        let entrances = entrances(config, own, &trusted, &registry)?;
         let user_header = Some(client.user_id_http_header.as_str()).filter(|name| !name.is_empty());
         Ok(Self {
             node,
@@ -324,7 +314,7 @@ impl Built {
             policy,
             entrances,
             tasks: Tasks::default(),
-            api,
+            api: api.traced(tracing.api.clone()),
             registry,
             namespace: namespace.to_owned(),
             stopping,
@@ -332,6 +322,25 @@ impl Built {
             tracing,
         })
     }
+}
+
+/// One for each core.
+fn pumps() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+fn entrances(
+    config: &Config,
+    own: &OwnConfig,
+    trusted: &TrustedProxies,
+    registry: &Registry,
+) -> Result<Entrances, Error> {
+    let announced = own.proxy_protocol == ProxyProtocol::Required;
+    Ok(Entrances {
+        tls: tls::Endpoints::new(&config.section("")?)?,
+        announce: announced.then(|| trusted.clone()),
+        metrics: EntranceMetrics::new(registry)?,
+    })
 }
 
 /// The node's settings; a node without a name is called by its host and port.

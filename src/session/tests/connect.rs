@@ -205,12 +205,14 @@ fn server_side_subscriptions_come_with_the_connect_reply_and_publications_after_
     wire.answer(Outcome::Joined(Ok(Joined {
         publications: vec![],
         top: position(5, "e"),
+        ..Joined::default()
     })));
     wire.deliver(delivery(keys[0], 6, "e"));
     assert!(wire.replies.is_empty() && wire.frames.is_empty());
     wire.answer(Outcome::Joined(Ok(Joined {
         publications: vec![],
         top: position(0, "f"),
+        ..Joined::default()
     })));
     let ReplyBody::Connect(result) = wire.reply_to(id) else {
         panic!("not connected")
@@ -247,6 +249,7 @@ fn recovery_positions_of_the_connect_are_used_for_server_side_subscriptions() {
     let joined = Joined {
         publications: vec![publication(4), publication(5)],
         top: position(5, "e"),
+        ..Joined::default()
     };
     wire.answer(Outcome::Joined(Ok(joined)));
     let ReplyBody::Connect(result) = wire.reply_to(id) else {

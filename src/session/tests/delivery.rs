@@ -46,7 +46,8 @@ fn lost(key: SubscriptionKey, sound: Option<StreamPosition>) -> Delivery {
             event,
             watch: None,
         }),
-        frame: None,
+        skipped: 0,
+        frame: Frame::Withheld,
     }
 }
 
@@ -82,6 +83,7 @@ fn a_loss_the_engine_tells_of_closes_v1_and_server_side_subscriptions_with_3010(
     wire.answer(Outcome::Joined(Ok(Joined {
         publications: Vec::new(),
         top: position(5, "e"),
+        ..Joined::default()
     })));
     wire.deliver(lost(key, None));
     assert_eq!(wire.close_code(), Some(3010));
@@ -114,6 +116,7 @@ fn a_loss_while_joining_is_judged_by_the_position_that_was_read() {
         wire.answer(Outcome::Joined(Ok(Joined {
             publications: Vec::new(),
             top: position(5, "e"),
+            ..Joined::default()
         })));
         let leaves = wire
             .waiting()
@@ -170,7 +173,7 @@ fn a_subscription_without_position_takes_everything() {
 fn a_payload_that_cannot_be_written_is_3506() {
     let (mut wire, key) = live(Version::V2);
     wire.deliver(Delivery {
-        frame: None,
+        frame: Frame::Inappropriate,
         ..delivery(key, 6, "e")
     });
     assert_eq!(wire.close_code(), Some(3506));
@@ -188,6 +191,7 @@ fn what_arrives_while_joining_is_merged_into_the_reply() {
     let joined = Joined {
         publications: vec![publication(6), publication(7)],
         top: position(7, "e"),
+        ..Joined::default()
     };
     wire.answer(Outcome::Joined(Ok(joined)));
     let ReplyBody::Subscribe(result) = wire.reply_to(id) else {
@@ -209,6 +213,7 @@ fn a_hole_between_history_and_live_is_3010() {
     wire.answer(Outcome::Joined(Ok(Joined {
         publications: vec![publication(6)],
         top: position(6, "e"),
+        ..Joined::default()
     })));
     assert_eq!(wire.close_code(), Some(3010));
 }
@@ -223,6 +228,7 @@ fn without_recovery_what_arrives_while_joining_moves_the_position_only() {
     wire.answer(Outcome::Joined(Ok(Joined {
         publications: vec![],
         top: position(5, "e"),
+        ..Joined::default()
     })));
     let ReplyBody::Subscribe(result) = wire.reply_to(id) else {
         panic!("not subscribed")
@@ -251,7 +257,7 @@ fn holding_has_a_bound() {
     wire.send(subscribe("ch"));
     wire.answer(Outcome::Subscribe(Ok(Box::default())));
     let key = wire.join_key();
-    let frame = Some(Bytes::from(vec![b'1'; 600]));
+    let frame = Frame::Finished(Bytes::from(vec![b'1'; 600]));
     wire.deliver(Delivery {
         frame: frame.clone(),
         ..delivery(key, 1, "")
@@ -273,7 +279,8 @@ fn membership(key: SubscriptionKey, event: ChannelEvent) -> Delivery {
     Delivery {
         key,
         broadcast,
-        frame: Some(Bytes::from_static(b"m")),
+        frame: Frame::Finished(Bytes::from_static(b"m")),
+        skipped: 0,
     }
 }
 

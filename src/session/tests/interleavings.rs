@@ -138,6 +138,7 @@ impl World {
                 self.read = Some(Joined {
                     publications,
                     top: self.top.clone(),
+                    ..Joined::default()
                 });
             }
             Call::Join(_) => {

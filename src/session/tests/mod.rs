@@ -1,8 +1,11 @@
 //! A session without a runtime: commands in, effects out, calls answered by hand, time moved by hand.
 
+mod batches;
 mod commands;
 mod connect;
 mod delivery;
+mod deltas;
+mod filters;
 mod interleavings;
 mod leave;
 mod refresh;
@@ -21,8 +24,8 @@ use bytes::Bytes;
 use super::*;
 use crate::{
     model::{
-        Broadcast, Channel, ChannelEvent, Delivery, Direction, Epoch, Publication, StreamPosition,
-        SubscribeOptions, SubscriptionKey,
+        Broadcast, Channel, ChannelEvent, Complete, Delivery, Direction, Epoch, Frame, Publication,
+        RecoveryMode, StreamPosition, SubscribeOptions, SubscriptionKey,
     },
     protocol::{
         Command, ConnectResult, Push, PushBody, Request, SubscribeRequest, SubscribeResult,
@@ -126,6 +129,7 @@ impl Wire {
             match effect {
                 Effect::Reply(reply) => self.replies.push(reply),
                 Effect::Frame(frame) => self.frames.push(frame),
+                Effect::Complete(_) => self.frames.push(Bytes::from_static(COMPLETE)),
                 Effect::Call(id, call) => self.calls.push((id, call)),
                 Effect::Refused => self.refused = true,
                 Effect::Unconnected(error) => self.unconnected = Some(error),
@@ -190,6 +194,7 @@ impl Wire {
         self.answer(Outcome::Joined(Ok(Joined {
             publications: Vec::new(),
             top,
+            ..Joined::default()
         })));
         match self.reply_to(id) {
             ReplyBody::Subscribe(result) => (key, *result),
@@ -274,7 +279,8 @@ fn name(call: &Call) -> &'static str {
         Call::Renew => "renew",
         Call::SubRenew(_) => "sub_renew",
         Call::RenewPresence(_) => "renew presence",
-        Call::Top(_) => "top",
+        Call::Top(..) => "top",
+        Call::ReadOn { .. } => "read on",
         Call::Publish { .. } => "publish",
         Call::Presence { .. } => "presence",
         Call::PresenceStats { .. } => "presence_stats",
@@ -294,7 +300,8 @@ fn fits(call: &Call, outcome: &Outcome) -> bool {
         Outcome::SubRefresh(_) => name(call) == "sub_refresh",
         Outcome::Renewed(_) => name(call) == "renew",
         Outcome::SubRenewed(_) => name(call) == "sub_renew",
-        Outcome::Top(_) => name(call) == "top",
+        Outcome::Top(..) => name(call) == "top",
+        Outcome::ReadOn(_) => name(call) == "read on",
         Outcome::Done => matches!(
             name(call),
             "leave" | "announce join" | "renew presence" | "deregister"
@@ -355,10 +362,13 @@ fn publication(offset: u64) -> Arc<Publication> {
     })
 }
 
+/// What stands for the complete publication behind a delta.
+const COMPLETE: &[u8] = b"complete";
+
 /// A publication for one subscription; its frame is the offset as text.
 fn delivery(key: SubscriptionKey, offset: u64, epoch: &str) -> Delivery {
     let event = ChannelEvent::Publication(publication(offset), Epoch::from(epoch));
-    let frame = Some(Bytes::from(offset.to_string()));
+    let frame = Frame::Finished(Bytes::from(offset.to_string()));
     Delivery {
         key,
         broadcast: Arc::new(Broadcast {
@@ -366,6 +376,7 @@ fn delivery(key: SubscriptionKey, offset: u64, epoch: &str) -> Delivery {
             event,
             watch: None,
         }),
+        skipped: 0,
         frame,
     }
 }

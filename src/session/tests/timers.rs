@@ -115,10 +115,10 @@ fn a_position_without_traffic_is_compared_and_two_failures_end_the_subscription(
     wire.subscribe(recoverable(), position(5, "e"));
     wire.pass(Duration::from_secs(41));
     assert_eq!(wire.waiting(), ["top"]);
-    wire.answer(Outcome::Top(Some(position(6, "e"))));
+    wire.answer(Outcome::Top(Some(position(6, "e")), None));
     assert_eq!(wire.close_code(), None, "it may be under way");
     wire.pass(Duration::from_secs(27));
-    wire.answer(Outcome::Top(Some(position(6, "e"))));
+    wire.answer(Outcome::Top(Some(position(6, "e")), None));
     assert_eq!(wire.close_code(), Some(3010));
 }
 
@@ -127,11 +127,11 @@ fn a_position_that_is_right_stays() {
     let mut wire = Wire::connected(Version::V1);
     wire.subscribe(recoverable(), position(5, "e"));
     wire.pass(Duration::from_secs(41));
-    wire.answer(Outcome::Top(Some(position(5, "e"))));
+    wire.answer(Outcome::Top(Some(position(5, "e")), None));
     wire.pass(Duration::from_secs(27));
     assert!(wire.waiting().is_empty(), "just checked");
     wire.pass(Duration::from_secs(27));
-    wire.answer(Outcome::Top(None));
+    wire.answer(Outcome::Top(None, None));
     assert_eq!(
         wire.close_code(),
         None,
@@ -144,6 +144,6 @@ fn another_epoch_at_the_top_ends_the_subscription_at_once() {
     let mut wire = Wire::connected(Version::V1);
     wire.subscribe(recoverable(), position(5, "e"));
     wire.pass(Duration::from_secs(41));
-    wire.answer(Outcome::Top(Some(position(0, "f"))));
+    wire.answer(Outcome::Top(Some(position(0, "f")), None));
     assert_eq!(wire.close_code(), Some(3010));
 }

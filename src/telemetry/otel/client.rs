@@ -112,7 +112,10 @@ pub(super) fn native() -> ClientTlsConfig {
     ClientTlsConfig::new().with_native_roots()
 }
 
-fn identity(variables: &Variables) -> Result<Option<(Vec<u8>, Vec<u8>)>, Error> {
+/// A certificate chain and its key, both PEM.
+type Pair = (Vec<u8>, Vec<u8>);
+
+fn identity(variables: &Variables) -> Result<Option<Pair>, Error> {
     Ok(file(variables, CHAIN)?.zip(file(variables, KEY)?))
 }
 

@@ -73,7 +73,7 @@ async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
         Ok(body) => body,
         Err(why) => return why.response(request.version),
     };
-    let Ok(frame) = decode_emulation_request(encoding, body) else {
+    let Ok(frame) = decode_emulation_request(encoding, &body) else {
         return empty(StatusCode::BAD_REQUEST);
     };
     empty(match endpoint.node.emulate(frame).await {

@@ -107,7 +107,7 @@ impl<S: Serve> Consume<S> {
     }
 
     /// Starts the session of a call and returns what it writes.
-    fn open(&self, peer: Peer, request: Bytes) -> Result<Messages<Status>, Status> {
+    fn open(&self, peer: Peer, request: &Bytes) -> Result<Messages<Status>, Status> {
         let connect = decode_connect_request(Encoding::Protobuf, request);
         let connect = connect.map_err(|malformed| Status::internal(malformed.to_string()))?;
         let (outlet, messages) = outlet();
@@ -139,7 +139,7 @@ impl<S: Serve> ServerStreamingService<Bytes> for Opening<S> {
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let peer = self.peer.take().ok_or_else(|| Status::internal(""));
-        let messages = peer.and_then(|peer| self.service.open(peer, request.into_inner()));
+        let messages = peer.and_then(|peer| self.service.open(peer, request.get_ref()));
         std::future::ready(messages.map(tonic::Response::new))
     }
 }

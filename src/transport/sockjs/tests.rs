@@ -190,6 +190,7 @@ impl Server {
     }
 
     /// How often a reason was counted.
+    #[expect(clippy::cast_possible_truncation, reason = "few are counted")]
     fn refused(&self, reason: &str) -> u64 {
         let families = self.registry.gather();
         let family = families

@@ -188,7 +188,7 @@ impl<S: Serve> Endpoint<S> {
         } else {
             Some(self.body(request, body).await?)
         };
-        let request = text.and_then(|text| decode_connect_request(Encoding::Json, text).ok());
+        let request = text.and_then(|text| decode_connect_request(Encoding::Json, &text).ok());
         request.ok_or_else(|| empty(StatusCode::BAD_REQUEST))
     }
 

@@ -80,6 +80,6 @@ pub(super) fn first_request(request: &http::request::Parts) -> Result<First, Mal
     if text == "null" {
         return Ok(None);
     }
-    let request = decode_connect_request(Encoding::Json, text)?;
+    let request = decode_connect_request(Encoding::Json, &text)?;
     Ok(Some(Box::new(request)))
 }

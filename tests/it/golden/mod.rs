@@ -26,9 +26,6 @@ const WORKERS: usize = 4;
 /// Most ports that a recorder uses for one server.
 const PORTS: usize = 4;
 
-/// Sections and keys of the recorded configurations that switch on what does not exist yet.
-const NOT_YET: &[&str] = &["allowed_delta_types", "delta_publish"];
-
 #[tokio::test]
 async fn the_client_protocol_is_as_recorded() {
     let Some(program) = sdk_python("tests/golden/client/record.py") else {
@@ -193,9 +190,6 @@ impl Recording {
             !not_yet.contains_key(name)
         });
         assert!(!scenarios.is_empty(), "{file} holds nothing to play");
-        if let Some(configs) = all.get_mut("configs") {
-            strip(configs);
-        }
         let target = self.path(file);
         std::fs::write(&target, all.to_string()).unwrap_or_else(|e| panic!("{target}: {e}"));
         target
@@ -247,18 +241,6 @@ fn copy(from: &Path, to: &Path) {
     drop(std::fs::create_dir_all(to));
     for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
         copy(&entry.path(), &to.join(entry.file_name()));
-    }
-}
-
-/// Removes the keys of features that do not exist yet, wherever they stand.
-fn strip(value: &mut Value) {
-    match value {
-        Value::Object(object) => {
-            object.retain(|key, _| !NOT_YET.contains(&key.as_str()));
-            object.values_mut().for_each(strip);
-        }
-        Value::Array(array) => array.iter_mut().for_each(strip),
-        _ => {}
     }
 }
 

@@ -268,20 +268,13 @@ async fn what_happens_once_is_counted_once() {
     let subscribe = json!({"channel": "hist:x", "recover": true, "epoch": "other", "offset": 1});
     client.call(json!({"subscribe": subscribe})).await;
     let key = Some(crate::support::Server::API_KEY);
+    let once = json!({"channel": "hist:i", "data": {}, "idempotency_key": "k"});
+    let several = json!({"channels": ["a", "b", "nope:x"], "data": {}});
     for (method, body) in [
-        ("publish", json!({"channel": "nope:x", "data": {}})),
-        (
-            "broadcast",
-            json!({"channels": ["a", "b", "nope:x"], "data": {}}),
-        ),
-        (
-            "publish",
-            json!({"channel": "hist:i", "data": {}, "idempotency_key": "k"}),
-        ),
-        (
-            "publish",
-            json!({"channel": "hist:i", "data": {}, "idempotency_key": "k"}),
-        ),
+        ("publish", &json!({"channel": "nope:x", "data": {}})),
+        ("broadcast", &several),
+        ("publish", &once),
+        ("publish", &once),
     ] {
         let path = format!("/api/{method}");
         assert_eq!(server.post(&path, key, body.to_string()).await.0, 200);

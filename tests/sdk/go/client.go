@@ -389,12 +389,12 @@ func clientMixed(protobuf bool, name, channel string, total int) {
 
 // clientFollow prints every number of the channel, and every time it has subscribed; it comes back by itself until the
 // last one.
-func clientFollow(protobuf bool, name, channel string, last int) {
+func clientFollow(protobuf bool, name, channel string, last int, delta centrifuge.DeltaType) {
 	p := connector{protobuf}.create(setting("SDK_WS_URL"), centrifuge.Config{Token: token(object{"sub": name})})
-	sub, err := p.NewSubscription(channel)
+	sub, err := p.NewSubscription(channel, centrifuge.SubscriptionConfig{Delta: delta})
 	must(err)
 	var mu sync.Mutex
-	tell := func(value object) {
+	tell := func(value any) {
 		line, err := json.Marshal(value)
 		must(err)
 		mu.Lock()
@@ -407,7 +407,11 @@ func clientFollow(protobuf bool, name, channel string, last int) {
 	})
 	sub.OnPublication(func(e centrifuge.PublicationEvent) {
 		n := number(e.Data)
-		tell(object{"n": n})
+		if delta == centrifuge.DeltaTypeNone {
+			tell(object{"n": n})
+		} else {
+			tell(json.RawMessage(e.Data))
+		}
 		if n == last {
 			close(done)
 		}

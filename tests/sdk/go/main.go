@@ -3,6 +3,7 @@
 //	sdk client <json|protobuf>                                 centrifuge-go, all checks
 //	sdk client <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 //	sdk client <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
+//	sdk client <json|protobuf> deltas <name> <channel> <last>  the same with deltas, prints whole payloads
 //	sdk client <json|protobuf> rpc                             calls that a backend answers
 //	sdk api                                                    gocent, all checks
 //	sdk grpc <situation>                                       grpc-go, what it sees
@@ -14,6 +15,8 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+
+	"github.com/centrifugal/centrifuge-go"
 )
 
 func main() {
@@ -30,7 +33,11 @@ func main() {
 	case len(args) == 6 && args[0] == "client" && isFormat(args[1]) && args[2] == "follow":
 		last, err := strconv.Atoi(args[5])
 		must(err)
-		runWithin(5*totalLimit, func() { clientFollow(args[1] == "protobuf", args[3], args[4], last) })
+		runWithin(5*totalLimit, func() { clientFollow(args[1] == "protobuf", args[3], args[4], last, centrifuge.DeltaTypeNone) })
+	case len(args) == 6 && args[0] == "client" && isFormat(args[1]) && args[2] == "deltas":
+		last, err := strconv.Atoi(args[5])
+		must(err)
+		run(func() { clientFollow(args[1] == "protobuf", args[3], args[4], last, centrifuge.DeltaTypeFossil) })
 	case len(args) == 1 && args[0] == "api":
 		run(apiChecks)
 	case len(args) == 2 && args[0] == "grpc":

@@ -4,6 +4,7 @@
 //   node v2.mjs <json|protobuf>:<transport>                     the same with http_stream, sse or sockjs-… alone
 //   node v2.mjs <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 //   node v2.mjs <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
+//   node v2.mjs <json|protobuf> deltas <name> <channel> <last>  the same with deltas, prints whole payloads
 //   node v2.mjs <json|protobuf> rpc                             calls that a backend answers
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
@@ -318,15 +319,16 @@ async function one([name, channel, total]) {
 }
 
 /** Prints every number of the channel, and every time it has subscribed; comes back by itself until the last one. */
-async function follow([name, channel, last]) {
+async function follow([name, channel, last], options = {}) {
   const { client } = create(as(name));
-  const sub = client.newSubscription(channel);
+  const sub = client.newSubscription(channel, options);
   const tell = (value) => console.log(JSON.stringify(value));
   await new Promise((resolve) => {
     sub.on('subscribed', ({ wasRecovering, recovered }) => tell({ subscribed: { wasRecovering, recovered } }));
     sub.on('publication', ({ data }) => {
-      const { n } = decode(data);
-      tell({ n });
+      const value = decode(data);
+      const { n } = value;
+      tell(options.delta ? value : { n });
       if (n === Number(last)) resolve();
     });
     sub.subscribe();
@@ -360,8 +362,8 @@ main(async () => {
     await one(rest);
     return;
   }
-  if (mode === 'follow') {
-    await follow(rest);
+  if (mode === 'follow' || mode === 'deltas') {
+    await follow(rest, mode === 'deltas' ? { delta: 'fossil' } : {});
     return;
   }
   await connections();

@@ -3,6 +3,7 @@
 client.py <json|protobuf>                                 all checks
 client.py <json|protobuf> mixed <name> <channel> <total>  one of many clients in a channel
 client.py <json|protobuf> follow <name> <channel> <last>  prints what comes until that number
+client.py <json|protobuf> deltas <name> <channel> <last>  the same with deltas, prints whole payloads
 client.py <json|protobuf> rpc                             calls that a backend answers
 """
 
@@ -256,7 +257,7 @@ async def one(name, channel, total):
     await mixed(name, int(total), lambda value: sub.publish(encode(value)), received)
 
 
-async def follow(name, channel, last):
+async def follow(name, channel, last, delta=None):
     """Prints every number of the channel, and every time it has subscribed; comes back by itself until the last one."""
     done = asyncio.Event()
 
@@ -266,13 +267,14 @@ async def follow(name, channel, last):
             tell(subscribed=recovered)
 
         async def on_publication(self, context):
-            n = decode(context.pub.data)["n"]
-            tell(n=n)
+            value = decode(context.pub.data)
+            n = value["n"]
+            tell(**(value if delta else {"n": n}))
             if n == last:
                 done.set()
 
     peer = Peer(token=token(sub=name))
-    sub = peer.client.new_subscription(channel, events=Follower())
+    sub = peer.client.new_subscription(channel, events=Follower(), delta=delta)
     await sub.subscribe()
     await peer.client.connect()
     await done.wait()
@@ -318,6 +320,9 @@ def main(arguments):
         case [("json" | "protobuf") as encoding, "follow", name, channel, last]:
             Peer.binary = encoding == "protobuf"
             run(follow(name, channel, int(last)), 5 * TOTAL_SECONDS)
+        case [("json" | "protobuf") as encoding, "deltas", name, channel, last]:
+            Peer.binary = encoding == "protobuf"
+            run(follow(name, channel, int(last), centrifuge.DeltaType.FOSSIL), TOTAL_SECONDS)
         case _:
             sys.exit(__doc__)
 

@@ -55,12 +55,8 @@ fn what_does_not_exist_yet_is_named() {
             "channel.namespaces.[0].subscription_type: map",
         ),
         (
-            namespace(&json!({"allowed_delta_types": ["fossil"]})),
-            "channel.namespaces.[0].allowed_delta_types",
-        ),
-        (
-            namespace(&json!({"force_recovery_mode": "cache"})),
-            "force_recovery_mode: cache",
+            namespace(&json!({"allow_tags_filter": true})),
+            "channel.namespaces.[0].allow_tags_filter",
         ),
         (
             json!({"opentelemetry": {"google_cloud_adc_auth": true}}),

@@ -2,7 +2,7 @@
 local stream, meta, result = KEYS[1], KEYS[2], KEYS[3]
 local payload, size, ttl, channel, meta_ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local fresh_epoch, command, result_ttl = ARGV[6], ARGV[7], ARGV[8]
-local version, version_epoch = ARGV[9], ARGV[10]
+local version, version_epoch, delta = ARGV[9], ARGV[10], ARGV[11]
 
 if result_ttl ~= '' then
   local known = redis.call('HMGET', result, 'e', 's')
@@ -36,10 +36,22 @@ if offset == '1' then
   -- What is left of a stream whose position was lost cannot be reached any more.
   redis.call('DEL', stream)
 end
+local previous = ''
+if delta == '1' and channel ~= '' then
+  local newest = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)
+  if newest[1] then
+    previous = newest[1][2][2]
+  end
+end
 redis.call('XADD', stream, 'MAXLEN', size, offset, 'd', payload)
 redis.call('EXPIRE', stream, ttl)
 if channel ~= '' then
-  redis.call(command, channel, '__p1:' .. offset .. ':' .. epoch .. '__' .. payload)
+  if delta == '1' then
+    redis.call(command, channel, '__d1:' .. offset .. ':' .. epoch .. ':' .. #previous .. ':' .. previous ..
+      ':' .. #payload .. ':' .. payload)
+  else
+    redis.call(command, channel, '__p1:' .. offset .. ':' .. epoch .. '__' .. payload)
+  end
 end
 if result_ttl ~= '' then
   redis.call('HSET', result, 'e', epoch, 's', offset)

@@ -43,19 +43,20 @@ pub fn leave(info: &ClientInfo) -> Vec<u8> {
 pub fn decode(message: &Bytes) -> Result<ChannelEvent, Error> {
     // A Protobuf message cannot begin with this byte, so there is no header and no position.
     let Some(rest) = message.strip_prefix(b"__") else {
-        return publication_at(message.clone(), StreamPosition::default());
+        return publication_at(message.clone(), StreamPosition::default(), None);
     };
     let from = |part: &[u8]| message.slice_ref(part);
     match rest.split_first() {
         Some((b'p', rest)) => {
             let rest = rest.strip_prefix(b"1:").ok_or(Error::Kind)?;
             let (position, content) = positioned(rest)?;
-            publication_at(from(content), position)
+            publication_at(from(content), position, None)
         }
         Some((b'd', rest)) => {
             let rest = rest.strip_prefix(b"1:").ok_or(Error::Kind)?;
-            let (position, content) = with_previous(rest)?;
-            publication_at(from(content), position)
+            let (position, previous, content) = with_previous(rest)?;
+            let previous = (!previous.is_empty()).then(|| from(previous));
+            publication_at(from(content), position, previous)
         }
         Some((b'j', rest)) => Ok(ChannelEvent::Join(info(&from, rest)?)),
         Some((b'l', rest)) => Ok(ChannelEvent::Leave(info(&from, rest)?)),
@@ -68,8 +69,16 @@ fn info(from: &impl Fn(&[u8]) -> Bytes, rest: &[u8]) -> Result<Arc<ClientInfo>, 
     Ok(Arc::new(publication::decode_info(from(content))?))
 }
 
-fn publication_at(content: Bytes, beside: StreamPosition) -> Result<ChannelEvent, Error> {
-    let (publication, epoch) = publication::decode(content, beside)?;
+fn publication_at(
+    content: Bytes,
+    beside: StreamPosition,
+    previous: Option<Bytes>,
+) -> Result<ChannelEvent, Error> {
+    let (mut publication, epoch) = publication::decode(content, beside)?;
+    // One that cannot be read only means that there is no delta.
+    let previous =
+        previous.and_then(|bytes| publication::decode(bytes, StreamPosition::default()).ok());
+    publication.previous = previous.map(|(previous, _)| previous.data);
     // Without an offset there is no stream the epoch could be of.
     let epoch = if publication.offset == 0 {
         Epoch::default()
@@ -93,18 +102,18 @@ fn positioned(rest: &[u8]) -> Result<(StreamPosition, &[u8]), Error> {
     Ok((StreamPosition { offset, epoch }, &rest[end + 2..]))
 }
 
-/// `offset:epoch:length:previous:length:` and the publication. The previous one is not needed.
-fn with_previous(rest: &[u8]) -> Result<(StreamPosition, &[u8]), Error> {
+/// `offset:epoch:length:previous:length:` and the publication.
+fn with_previous(rest: &[u8]) -> Result<(StreamPosition, &[u8], &[u8]), Error> {
     let (offset, rest) = number(rest)?;
     let (epoch, rest) = until_colon(rest)?;
     let epoch = text(epoch)?;
-    let (_previous, rest) = measured(rest)?;
+    let (previous, rest) = measured(rest)?;
     let rest = rest.strip_prefix(b":").ok_or(Error::Header)?;
     let (content, rest) = measured(rest)?;
     if !rest.is_empty() {
         return Err(Error::Header);
     }
-    Ok((StreamPosition { offset, epoch }, content))
+    Ok((StreamPosition { offset, epoch }, previous, content))
 }
 
 /// `length:` and as many bytes.

@@ -2,11 +2,20 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::{
     client::Subscribed,
     model::{Publication, StreamPosition},
-    protocol::{SubscribePush, SubscribeResult},
+    protocol::{
+        SubscribePush, SubscribeResult,
+        delta::{self, Unfit},
+        unquote,
+    },
 };
+
+/// Longest payload that a delta may make.
+const LIMIT: usize = delta::MAX_LENGTH;
 
 /// What to do with a publication that arrived live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +35,39 @@ pub(super) struct Stream {
     recoverable: bool,
     /// Where the subscription is; `None` when the server does not track it.
     position: Option<StreamPosition>,
+    /// Deltas were granted.
+    deltas: Option<Deltas>,
+}
+
+/// What the next delta builds upon.
+#[derive(Clone, Debug, Default)]
+struct Deltas {
+    /// Payloads come as JSON strings.
+    quoted: bool,
+    /// Payload of the last publication; kept through reconnects.
+    base: Bytes,
+}
+
+impl Deltas {
+    /// The publication with the payload that was published.
+    fn read(&mut self, publication: &Publication) -> Result<Arc<Publication>, Unfit> {
+        let data = if self.quoted && !publication.data.is_empty() {
+            let text = unquote(&publication.data).ok_or(Unfit)?;
+            Bytes::from(text.into_owned())
+        } else {
+            publication.data.clone()
+        };
+        self.base = if publication.delta {
+            delta::decode(&self.base, &data, LIMIT)?.into()
+        } else {
+            data
+        };
+        Ok(Arc::new(Publication {
+            data: self.base.clone(),
+            delta: false,
+            ..publication.clone()
+        }))
+    }
 }
 
 impl Stream {
@@ -34,6 +76,7 @@ impl Stream {
         Self {
             recoverable: true,
             position: Some(position),
+            deltas: None,
         }
     }
 
@@ -48,12 +91,28 @@ impl Stream {
     }
 
     /// Takes the answer to a subscribe: what to tell, and which publications to hand on after it.
-    pub(super) fn begin(&mut self, result: SubscribeResult) -> (Subscribed, Vec<Arc<Publication>>) {
+    ///
+    /// # Errors
+    /// A delta among them does not fit.
+    pub(super) fn begin(
+        &mut self,
+        result: SubscribeResult,
+        json: bool,
+    ) -> Result<(Subscribed, Vec<Arc<Publication>>), Unfit> {
         let start = StreamPosition {
             offset: result.offset,
             epoch: result.epoch.into(),
         };
+        let base = self.deltas.take().map(|deltas| deltas.base);
+        self.deltas = result.delta.then(|| Deltas {
+            quoted: json,
+            base: base.unwrap_or_default(),
+        });
         let mut publications = result.publications;
+        if let Some(deltas) = &mut self.deltas {
+            let read = publications.into_iter().map(|one| deltas.read(&one));
+            publications = read.collect::<Result<_, _>>()?;
+        }
         if result.recovered {
             // The answer repeats the offset that was asked for; what is not above it was handed on before.
             publications.retain(|p| p.offset == 0 || p.offset > start.offset);
@@ -72,7 +131,7 @@ impl Stream {
             position: tracked.then_some(start),
             data: result.data,
         };
-        (told, publications)
+        Ok((told, publications))
     }
 
     /// Takes the announcement of a server-side subscription.
@@ -85,6 +144,26 @@ impl Stream {
             data: push.data,
             ..Subscribed::default()
         }
+    }
+
+    /// Turns what came for a new publication into what was published. When a delta does not fit, the publication counts as
+    /// not received.
+    ///
+    /// # Errors
+    /// The delta does not fit.
+    pub(super) fn read(
+        &mut self,
+        publication: Arc<Publication>,
+    ) -> Result<Arc<Publication>, Unfit> {
+        let Some(deltas) = &mut self.deltas else {
+            return Ok(publication);
+        };
+        let offset = publication.offset;
+        deltas.read(&publication).inspect_err(|_unfit| {
+            if let Some(position) = self.position.as_mut().filter(|_| offset > 0) {
+                position.offset = offset - 1;
+            }
+        })
     }
 
     /// Takes a live publication and moves the position when it is the next one.
@@ -110,94 +189,4 @@ impl Stream {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn publication(offset: u64, epoch: &str) -> Publication {
-        Publication {
-            offset,
-            epoch: epoch.into(),
-            ..Publication::default()
-        }
-    }
-
-    fn at(offset: u64, epoch: &str) -> Stream {
-        Stream::since(StreamPosition {
-            offset,
-            epoch: epoch.into(),
-        })
-    }
-
-    #[test]
-    fn next_is_new_older_is_duplicate_later_is_gap() {
-        let mut stream = at(4, "e");
-        assert_eq!(stream.accept(&publication(5, "")), Verdict::New);
-        assert_eq!(stream.accept(&publication(5, "")), Verdict::Duplicate);
-        assert_eq!(stream.accept(&publication(7, "")), Verdict::Gap);
-        assert_eq!(stream.accept(&publication(6, "")), Verdict::New);
-        assert_eq!(stream.recovery().map(|p| p.offset), Some(6));
-    }
-
-    #[test]
-    fn first_publication_names_the_epoch_of_an_unknown_stream() {
-        let mut stream = at(0, "");
-        assert_eq!(stream.accept(&publication(1, "fresh")), Verdict::New);
-        assert_eq!(stream.recovery().unwrap().epoch, "fresh".into());
-        assert_eq!(stream.accept(&publication(1, "other")), Verdict::Gap);
-    }
-
-    #[test]
-    fn publications_outside_history_do_not_move_the_position() {
-        let mut stream = at(4, "e");
-        assert_eq!(stream.accept(&publication(0, "")), Verdict::New);
-        assert_eq!(stream.recovery().map(|p| p.offset), Some(4));
-    }
-
-    #[test]
-    fn untracked_streams_hand_on_everything() {
-        let mut stream = Stream::default();
-        for offset in [9, 9, 2] {
-            assert_eq!(stream.accept(&publication(offset, "")), Verdict::New);
-        }
-        assert_eq!(stream.recovery(), None);
-    }
-
-    #[test]
-    fn recovered_answer_leaves_out_what_was_seen() {
-        let mut stream = at(4, "e");
-        let (told, publications) = stream.begin(SubscribeResult {
-            recoverable: true,
-            recovered: true,
-            was_recovering: true,
-            epoch: "e".to_owned(),
-            offset: 4,
-            publications: vec![
-                Arc::new(publication(4, "")),
-                Arc::new(publication(5, "")),
-                Arc::new(publication(6, "")),
-            ],
-            ..SubscribeResult::default()
-        });
-        assert_eq!(
-            publications.iter().map(|p| p.offset).collect::<Vec<_>>(),
-            [5, 6]
-        );
-        assert_eq!((told.missed, told.recovered), (2, true));
-        assert_eq!(stream.recovery().map(|p| p.offset), Some(6));
-    }
-
-    #[test]
-    fn unrecovered_answer_hands_on_what_the_server_adds() {
-        let mut stream = at(4, "old");
-        let (told, publications) = stream.begin(SubscribeResult {
-            recoverable: true,
-            was_recovering: true,
-            epoch: "new".to_owned(),
-            offset: 2,
-            publications: vec![Arc::new(publication(2, ""))],
-            ..SubscribeResult::default()
-        });
-        assert_eq!((told.recovered, publications.len()), (false, 1));
-        assert_eq!(stream.accept(&publication(3, "")), Verdict::New);
-    }
-}
+mod tests;
