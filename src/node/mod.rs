@@ -368,19 +368,17 @@ impl Node {
     /// # Errors
     /// When the node is unknown, or the frame did not get there.
     pub async fn emulate(&self, request: EmulationRequest) -> Result<(), EmulationError> {
-        let shared = &self.shared;
-        let started = Instant::now();
+        let (shared, started) = (&self.shared, Instant::now());
         shared.metrics.action("survey");
         let delivered = match shared.way(&request)? {
             Way::Here => {
-                let posted = shared.emulated.post(&request.session, request.data).await;
-                posted.unwrap_or(Ok(()))
+                let (session, data) = (&request.session, request.data);
+                shared.emulated.post(session, data).await.unwrap_or(Ok(()))
             }
             Way::Other(node) => survey::forward(shared, &node, &request).await,
         };
-        shared
-            .metrics
-            .surveyed(survey::EMULATION, started.elapsed());
+        let metrics = &shared.metrics;
+        metrics.surveyed(survey::EMULATION, started.elapsed());
         delivered
     }
 

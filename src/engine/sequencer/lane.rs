@@ -17,7 +17,8 @@ use tokio::{
 use super::{
     Forks, Input, Metrics, Return, Source,
     reads::{Answer, Key, Read, Reads, Swept},
-    sequence::{Reason, Sequence, Step},
+    reason::Reason,
+    sequence::{Sequence, Step},
 };
 use crate::{
     engine::{Error, Event, EventSender},

@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::sequence::Reason;
+use super::reason::Reason;
 
 /// Borders of repair durations, seconds.
 const BORDERS: [f64; 12] = [

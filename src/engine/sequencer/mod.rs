@@ -22,6 +22,7 @@ mod identity;
 mod lane;
 mod metrics;
 mod reads;
+mod reason;
 mod sequence;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::identity::Digests;
+use super::{identity::Digests, reason::Reason};
 use crate::{
     engine::History,
     model::{ChannelEvent, Epoch, Publication, StreamPosition},
@@ -18,48 +18,6 @@ pub(super) const HELD: usize = 1024;
 pub(super) const HELD_BYTES: usize = 4 << 20;
 /// Publications of one read.
 pub(super) const READ: usize = 1000;
-
-/// Why the continuity of a channel could not be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    /// The stream began anew.
-    NewEpoch,
-    /// There is no stream any more.
-    Vanished,
-    /// The same stream ends earlier than it did: its newest part was lost.
-    MovedBack,
-    /// History does not hold what is missing.
-    Trimmed,
-    /// Offsets that were passed on were given out again.
-    Forked,
-}
-
-impl Reason {
-    /// All of them.
-    pub(super) const ALL: [Self; 5] = [
-        Self::NewEpoch,
-        Self::Vanished,
-        Self::MovedBack,
-        Self::Trimmed,
-        Self::Forked,
-    ];
-
-    /// What was passed on last is not in the stream any more.
-    pub(super) const fn is_fork(self) -> bool {
-        matches!(self, Self::MovedBack | Self::Forked)
-    }
-
-    /// As a metric label and in the log.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::NewEpoch => "new_epoch",
-            Self::Vanished => "vanished",
-            Self::MovedBack => "moved_back",
-            Self::Trimmed => "trimmed",
-            Self::Forked => "forked",
-        }
-    }
-}
 
 /// Names one read, so that the answer to one that no longer matters is recognised.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -167,6 +167,7 @@ fn every_form_has_a_place_of_its_own() {
             Framing::None,
             Framing::Stream,
             Framing::Event,
+            Framing::SockJs,
         ] {
             for bare in [false, true] {
                 assert!(seen.insert(in_form(encoding, framing, bare).index()));

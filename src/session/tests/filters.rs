@@ -169,7 +169,13 @@ fn a_position_check_counts_what_was_kept_back_and_finds_what_was_lost() {
             })
         };
         for _ in 0..2 {
-            wire.pass(Duration::from_secs(60));
+            while !wire
+                .calls
+                .iter()
+                .any(|(_, call)| matches!(call, Call::Top(..)))
+            {
+                wire.pass(Duration::from_secs(1));
+            }
             wire.answer(Outcome::Top(Some(position(9, "e")), withheld()));
         }
         let left = wire

@@ -21,9 +21,10 @@ fn parts(echo: &Echo) -> Parts<Echo> {
     }
 }
 
-async fn ask(router: Router, request: http::request::Builder, body: &'static str) -> Response {
+/// The router owns the sessions' tasks, so it lives as long as their bodies are read.
+async fn ask(router: &Router, request: http::request::Builder, body: &'static str) -> Response {
     let request: Ask<Body> = request.body(Body::from(body)).unwrap();
-    router.oneshot(request).await.unwrap()
+    router.clone().oneshot(request).await.unwrap()
 }
 
 async fn piece(response: &mut Response) -> Piece {
@@ -34,8 +35,9 @@ async fn piece(response: &mut Response) -> Piece {
 #[tokio::test]
 async fn the_body_is_the_first_frame_of_a_stream() {
     let echo = Echo::default();
+    let router = http_stream(parts(&echo));
     let request = Ask::post("/").header("origin", "http://app.example.com");
-    let mut response = ask(http_stream(parts(&echo)), request, "hello").await;
+    let mut response = ask(&router, request, "hello").await;
     assert_eq!(response.status(), 200);
     let headers = response.headers();
     assert_eq!(headers["content-type"], TEXT);
@@ -74,15 +76,17 @@ async fn protobuf_is_exactly_octets() {
         ("application/json", Encoding::Json, b"hello\n"),
     ] {
         let echo = Echo::default();
+        let router = http_stream(parts(&echo));
         let request = Ask::post("/").header("content-type", kind);
-        let mut response = ask(http_stream(parts(&echo)), request, "hello").await;
+        let mut response = ask(&router, request, "hello").await;
         assert_eq!(piece(&mut response).await, answer, "{kind}");
         assert_eq!(echo.peers.lock()[0].encoding, encoding);
     }
     // Server-sent events are text, whatever the request says.
     let echo = Echo::default();
+    let router = sse(parts(&echo));
     let request = Ask::post("/").header("content-type", "application/octet-stream");
-    let mut response = ask(sse(parts(&echo)), request, "hello").await;
+    let mut response = ask(&router, request, "hello").await;
     assert_eq!(response.headers()["content-type"], EVENTS);
     assert_eq!(piece(&mut response).await, "\r\n");
     assert_eq!(piece(&mut response).await, "data: hello\n\n");
@@ -91,12 +95,13 @@ async fn protobuf_is_exactly_octets() {
 #[tokio::test]
 async fn events_begin_with_the_query() {
     let echo = Echo::default();
+    let router = sse(parts(&echo));
     let request = Ask::get("/?a=b&cf_connect=%7Bx+y%7D");
-    let mut response = ask(sse(parts(&echo)), request, "").await;
+    let mut response = ask(&router, request, "").await;
     assert_eq!(piece(&mut response).await, "\r\n");
     assert_eq!(piece(&mut response).await, "data: {x y}\n\n");
     for query in ["/", "/?cf_connect=", "/?cf_connect=%7"] {
-        let response = ask(sse(parts(&echo)), Ask::get(query), "").await;
+        let response = ask(&router, Ask::get(query), "").await;
         assert_eq!(response.status(), 400, "{query}");
     }
 }
@@ -110,10 +115,10 @@ async fn requests_that_are_none() {
         (sse(parts(&echo)), Ask::options("/"), 405),
         (sse(parts(&echo)), Ask::put("/"), 405),
     ] {
-        assert_eq!(ask(router, request, "").await.status(), status);
+        assert_eq!(ask(&router, request, "").await.status(), status);
     }
     let large = "x".repeat(65).leak();
-    let response = ask(http_stream(parts(&echo)), Ask::post("/"), large).await;
+    let response = ask(&http_stream(parts(&echo)), Ask::post("/"), large).await;
     assert_eq!(response.status(), 413);
     assert!(echo.peers.lock().is_empty());
 }
@@ -122,7 +127,7 @@ async fn requests_that_are_none() {
 async fn the_end_of_a_session_is_the_end_of_the_body() {
     let echo = Echo::default();
     let router = http_stream(parts(&echo));
-    let response = ask(router, Ask::post("/"), "close 3001 shutdown").await;
+    let response = ask(&router, Ask::post("/"), "close 3001 shutdown").await;
     assert!(
         response
             .into_body()

@@ -55,10 +55,6 @@ fn what_does_not_exist_yet_is_named() {
             "channel.namespaces.[0].subscription_type: map",
         ),
         (
-            namespace(&json!({"allow_tags_filter": true})),
-            "channel.namespaces.[0].allow_tags_filter",
-        ),
-        (
             json!({"opentelemetry": {"google_cloud_adc_auth": true}}),
             "opentelemetry.google_cloud_adc_auth",
         ),

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::sequence::{HELD, HELD_BYTES, READ, Reason, Sequence, Step, Ticket};
+use super::{
+    reason::Reason,
+    sequence::{HELD, HELD_BYTES, READ, Sequence, Step, Ticket},
+};
 use crate::{
     engine::History,
     model::{ChannelEvent, Epoch, Publication, StreamPosition},

@@ -235,6 +235,8 @@ prop_compose! {
         source in 0..14_u32,
     ) -> SubscribeCommand {
         let [presence, join_leave, push_join_leave, positioned, recoverable] = flags;
+        // Recovery implies a position, so the message does not tell of it.
+        let positioned = positioned && !recoverable;
         SubscribeCommand {
             channel: channel.into(),
             options: SubscribeOptions {
