@@ -185,7 +185,7 @@ async fn sdk_in_a_page_with_json_and_protobuf_through_nginx() {
     settings.push(("BROWSER_TOKENS", tokens.join(" ").into()));
     passes("sdk.mjs", settings, None).await;
     let log = server.log();
-    assert!(log.contains("request origin is not authorized"), "{log}");
+    assert!(log.contains("request Origin is not authorized"), "{log}");
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn sockjs_in_a_page(kind: &str) {
     ends_well("sockjs.mjs", program.with(&[kind]), None).await;
     if kind == "cross" {
         let log = server.log();
-        assert!(log.contains("request origin is not authorized"), "{log}");
+        assert!(log.contains("request Origin is not authorized"), "{log}");
     }
 }
 
