@@ -26,7 +26,7 @@ programs() {
   fi
   (cd tests/sdk/go && go vet ./...)
   local file
-  for file in tests/sdk/js/*.cjs tests/sdk/js/*.mjs tests/browser/*.mjs src/dev/app.js; do node --check "$file"; done
+  for file in tests/sdk/js/*.cjs tests/sdk/js/*.mjs tests/browser/*.mjs src/dev/app.js admin/app.js admin/charts.js; do node --check "$file"; done
   for file in tests/sdk/python/*.py; do
     python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$file"
   done
