@@ -260,6 +260,8 @@ async fn operators_see_and_act() {
     let _turn = BROWSERS.acquire().await;
     let server = Server::start(json!({
         "admin": {"enabled": true, "password": "of the operator", "secret": "of sessions"},
+        // The clients only wait, so nobody would answer.
+        "client": {"ping_interval": "1h"},
         "channel": {"without_namespace": {
             "presence": true,
             "history_size": 10,
