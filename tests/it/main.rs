@@ -46,6 +46,8 @@ mod http2;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod matrix;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod nginx;
