@@ -32,6 +32,8 @@ mod embed;
 mod emulation;
 #[cfg(test)]
 mod fault;
+#[cfg(test)]
+mod filter;
 mod golden;
 #[cfg(test)]
 mod grpc_conformance;

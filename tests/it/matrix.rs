@@ -97,7 +97,7 @@ const NO_LISTENERS: [(&str, &str); 31] = [
 const COMMANDS: &str = "it sends commands after the connect";
 
 /// What a behaviour does that only a client with commands can.
-const DEEDS: &str = r"\.(subscribe|publish|call|send|send_all|raw|raw_command|refused|so_far|publish_bytes|publish_unseen|speak_older|leave)\(|\.publish\(&?[a-z]";
+const DEEDS: &str = r#"\.(subscribe|publish|call|send|send_all|raw|raw_command|refused|so_far|publish_bytes|publish_unseen|speak_older|leave)\(|\{"(subscribe|unsubscribe|publish|presence|history|rpc|send|refresh|sub_refresh)":"#;
 
 /// One behaviour: why it is left out where commands come by requests, and why where nothing but listening is possible.
 #[derive(Debug, Default)]

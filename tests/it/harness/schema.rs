@@ -242,8 +242,18 @@ static SUBSCRIBE_REQUEST: Message = Message(&[
     f(10, "recoverable", Bool),
     f(11, "join_leave", Bool),
     f(12, "delta", Text),
+    f(13, "tf", One(&FILTER)),
     f(14, "flag", Int),
     f(15, "type", Int),
+]);
+
+/// Without the values of `in` and `nin`.
+static FILTER: Message = Message(&[
+    f(1, "op", Text),
+    f(2, "key", Text),
+    f(3, "cmp", Text),
+    f(4, "val", Text),
+    f(6, "nodes", Many(&FILTER)),
 ]);
 
 static SUBSCRIBE_RESULT: Message = Message(&[
