@@ -7,7 +7,8 @@ use super::{
     frame::{Framing, Inappropriate},
     json,
     message::{Command, Reply},
-    protobuf, schema,
+    protobuf,
+    schema::{self, Body},
 };
 use crate::model::{Encoding, Version};
 
@@ -20,15 +21,10 @@ pub fn encode_command(
     encoding: Encoding,
     command: &Command,
 ) -> Result<Bytes, Inappropriate> {
+    let body = Body::Command(command, version);
     let bytes = match encoding {
-        Encoding::Json => json::Writer::encode(Vec::with_capacity(128), |w| {
-            schema::write_command(w, command, version);
-        })?,
-        Encoding::Protobuf => {
-            let body = |w: &mut protobuf::Writer| schema::write_command(w, command, version);
-            let length = protobuf::Writer::measure(body);
-            protobuf::Writer::encode(Vec::with_capacity(length), body)
-        }
+        Encoding::Json => json::encode(Vec::with_capacity(128), body)?,
+        Encoding::Protobuf => protobuf::encode(body, Vec::with_capacity),
     };
     Ok(bytes.into())
 }

@@ -60,10 +60,10 @@ async function byKeyboard(context) {
   await page.locator('body').evaluate((body) => { body.tabIndex = -1; body.focus(); body.removeAttribute('tabindex'); });
   const order = await stops(page);
   const wanted = [
-    'Skip to messages', 'channel', 'Switch', 'log', 'text', 'Publish', 'history', 'clear', 'cut', 'robot',
+    'Skip to messages', 'way', 'channel', 'Switch', 'log', 'text', 'Publish', 'history', 'clear', 'cut', 'robot',
   ];
   same(order.slice(0, wanted.length), wanted, 'order of the stops');
-  for (const name of ['presence', 'raw-pings', 'raw-pause', 'raw-clear', 'raw', 'Licence of the SDK']) {
+  for (const name of ['presence', 'raw-pings', 'raw-pause', 'raw-clear', 'raw', 'Licence of the SDK', 'Licence of SockJS']) {
     check(order.includes(name), `${name} cannot be reached: ${order}`);
   }
   check(order.filter((name) => name.startsWith('Copy: ')).length === 2, `both commands can be copied: ${order}`);

@@ -197,7 +197,7 @@ async fn sdk_in_a_page_with_json_and_protobuf_through_nginx() {
     settings.push(("BROWSER_TOKENS", tokens.join(" ").into()));
     passes("sdk.mjs", settings, None).await;
     let log = server.log();
-    assert!(log.contains("request origin is not authorized"), "{log}");
+    assert!(log.contains("request Origin is not authorized"), "{log}");
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn sockjs_in_a_page(kind: &str) {
     ends_well("sockjs.mjs", program.with(&[kind]), None).await;
     if kind == "cross" {
         let log = server.log();
-        assert!(log.contains("request origin is not authorized"), "{log}");
+        assert!(log.contains("request Origin is not authorized"), "{log}");
     }
 }
 
@@ -272,6 +272,8 @@ async fn operators_see_and_act() {
     let _turn = BROWSERS.acquire().await;
     let server = Server::start(json!({
         "admin": {"enabled": true, "password": "of the operator", "secret": "of sessions"},
+        // The clients only wait, so nobody would answer.
+        "client": {"ping_interval": "1h"},
         "channel": {"without_namespace": {
             "presence": true,
             "history_size": 10,

@@ -26,7 +26,7 @@ impl Connection {
         match Pin::new(calls).poll_next(cx) {
             Poll::Ready(Some((id, performed))) => {
                 let Performed { outcome, feed } = performed;
-                tracing::trace!(?outcome, "call ended");
+                tracing::trace!(call = id.0, "call ended");
                 let subscription = self.session.subscribing(id);
                 self.session
                     .completed(Shared::now(), id, outcome, &mut self.effects);

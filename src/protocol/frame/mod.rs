@@ -9,10 +9,7 @@ mod websocket;
 
 use bytes::Bytes;
 
-use super::{
-    PushBody, Reply, ReplyBody, json, protobuf,
-    schema::{self, Dialect},
-};
+use super::{PushBody, Reply, ReplyBody, json, protobuf, schema::Body};
 use crate::model::{Channel, Encoding, Publication};
 use websocket::MAX_HEADER;
 
@@ -34,15 +31,11 @@ pub fn encode(form: WireForm, reply: &Reply) -> Result<Bytes, Inappropriate> {
     if matches!(reply.body, ReplyBody::Ping) && reply.id == 0 {
         return Ok(ping(form));
     }
-    let dialect = form.dialect();
-    match form.encoding {
-        Encoding::Json => json_frame(form.framing, json_capacity(reply), |w| {
-            schema::write_reply(w, reply, dialect);
-        }),
-        Encoding::Protobuf => Ok(protobuf_frame(form.framing, |w| {
-            schema::write_reply(w, reply, dialect);
-        })),
-    }
+    finish(
+        form,
+        json_capacity(reply),
+        Body::Reply(reply, form.dialect()),
+    )
 }
 
 /// Finished bytes of the push of one publication: what [`encode`] makes of it, without a [`Reply`] around it.
@@ -67,21 +60,8 @@ pub fn publication_as(
     channel: &Channel,
     publication: &Publication,
 ) -> Result<Bytes, Inappropriate> {
-    let dialect = Dialect {
-        look,
-        ..form.dialect()
-    };
-    match form.encoding {
-        Encoding::Json => {
-            let capacity = PUSH + channel.as_str().len() + publication_capacity(publication);
-            json_frame(form.framing, capacity, |w| {
-                schema::publication_push(w, channel, publication, dialect);
-            })
-        }
-        Encoding::Protobuf => Ok(protobuf_frame(form.framing, |w| {
-            schema::publication_push(w, channel, publication, dialect);
-        })),
-    }
+    let body = Body::Publication(channel, publication, form.dialect().looking(look));
+    finish(form, publication_capacity(channel, publication), body)
 }
 
 /// Finished bytes of any push for a subscription that has negotiated something about them.
@@ -97,18 +77,8 @@ pub fn push_as(
     if let PushBody::Publication(publication) = body {
         return publication_as(form, look, channel, publication);
     }
-    let dialect = Dialect {
-        look,
-        ..form.dialect()
-    };
-    match form.encoding {
-        Encoding::Json => json_frame(form.framing, PUSH + channel.as_str().len(), |w| {
-            schema::push(w, channel, body, dialect);
-        }),
-        Encoding::Protobuf => Ok(protobuf_frame(form.framing, |w| {
-            schema::push(w, channel, body, dialect);
-        })),
-    }
+    let push = Body::Push(channel, body, form.dialect().looking(look));
+    finish(form, PUSH + channel.as_str().len(), push)
 }
 
 /// The push of one publication as a WebSocket frame and in an HTTP body, which share one piece of memory: what they put around
@@ -122,23 +92,16 @@ pub fn publication_pair(
     channel: &Channel,
     publication: &Publication,
 ) -> Result<(Bytes, Bytes), Inappropriate> {
-    let dialect = Dialect {
-        look,
-        ..form.dialect()
-    };
+    let body = Body::Publication(channel, publication, form.dialect().looking(look));
     if form.encoding == Encoding::Protobuf {
-        let frame = protobuf_frame(Framing::WebSocket, |w| {
-            schema::publication_push(w, channel, publication, dialect);
-        });
+        let frame = protobuf_frame(Framing::WebSocket, body);
         let stream = frame.slice(websocket::header_length(&frame)..);
         return Ok((frame, stream));
     }
-    let capacity = PUSH + channel.as_str().len() + publication_capacity(publication);
+    let capacity = publication_capacity(channel, publication);
     let mut out = Vec::with_capacity(MAX_HEADER + capacity + 1);
     out.resize(MAX_HEADER, 0);
-    let mut out = json::Writer::encode(out, |w| {
-        schema::publication_push(w, channel, publication, dialect);
-    })?;
+    let mut out = json::encode(out, body)?;
     let (header, start) = websocket::header(Kind::Text, out.len() - MAX_HEADER);
     out[start..MAX_HEADER].copy_from_slice(&header[start..]);
     out.push(b'\n');
@@ -184,19 +147,22 @@ fn quoted_bytes(message: &[u8]) -> Bytes {
     quoted(&String::from_utf8_lossy(message)).into()
 }
 
+fn finish(form: WireForm, capacity: usize, body: Body<'_>) -> Result<Bytes, Inappropriate> {
+    match form.encoding {
+        Encoding::Json => json_frame(form.framing, capacity, body),
+        Encoding::Protobuf => Ok(protobuf_frame(form.framing, body)),
+    }
+}
+
 /// Writes the JSON message behind room for a header.
-fn json_frame(
-    framing: Framing,
-    capacity: usize,
-    body: impl Fn(&mut json::Writer),
-) -> Result<Bytes, Inappropriate> {
+fn json_frame(framing: Framing, capacity: usize, body: Body<'_>) -> Result<Bytes, Inappropriate> {
     let mut out = Vec::with_capacity(MAX_HEADER + capacity);
     match framing {
         Framing::WebSocket | Framing::WebSocketDeflate(_) => out.resize(MAX_HEADER, 0),
         Framing::Event => out.extend_from_slice(EVENT),
         Framing::Stream | Framing::None | Framing::SockJs => {}
     }
-    let mut out = json::Writer::encode(out, body)?;
+    let mut out = json::encode(out, body)?;
     match framing {
         Framing::WebSocket | Framing::WebSocketDeflate(_) => {
             return Ok(websocket::surround(framing, Kind::Text, out));
@@ -209,30 +175,33 @@ fn json_frame(
     Ok(out.into())
 }
 
-/// Measures the message, so that everything before it can be written at once.
-fn protobuf_frame(framing: Framing, body: impl Fn(&mut protobuf::Writer)) -> Bytes {
-    let length = protobuf::Writer::measure(&body);
-    if matches!(framing, Framing::None | Framing::SockJs) {
-        return protobuf::Writer::encode(Vec::with_capacity(length), body).into();
+/// The message is measured first, so everything before it is written at once.
+fn protobuf_frame(framing: Framing, body: Body<'_>) -> Bytes {
+    match framing {
+        Framing::None | Framing::SockJs => protobuf::encode(body, Vec::with_capacity).into(),
+        Framing::Stream | Framing::Event => protobuf::encode(body, |length| {
+            let mut out = Vec::with_capacity(protobuf::varint_length(length as u64) + length);
+            protobuf::write_varint(&mut out, length as u64);
+            out
+        })
+        .into(),
+        Framing::WebSocket => protobuf::encode(body, |length| socket_room(length, true)).into(),
+        Framing::WebSocketDeflate(_) => {
+            let out = protobuf::encode(body, |length| socket_room(length, false));
+            websocket::surround(framing, Kind::Binary, out)
+        }
     }
+}
+
+/// Room for a message behind its length and a header. Compressed, the message gets another length: then the header is only room.
+fn socket_room(length: usize, plain: bool) -> Vec<u8> {
     let inner = protobuf::varint_length(length as u64) + length;
-    if matches!(framing, Framing::Stream | Framing::Event) {
-        let mut out = Vec::with_capacity(inner);
-        protobuf::write_varint(&mut out, length as u64);
-        return protobuf::Writer::encode(out, body).into();
-    }
     let (header, start) = websocket::header(Kind::Binary, inner);
-    let plain = framing == Framing::WebSocket;
-    // Compressed, the message gets another length: then this is only the room for the header.
     let start = if plain { start } else { 0 };
     let mut out = Vec::with_capacity(MAX_HEADER - start + inner);
     out.extend_from_slice(&header[start..]);
     protobuf::write_varint(&mut out, length as u64);
-    let out = protobuf::Writer::encode(out, body);
-    if plain {
-        return out.into();
-    }
-    websocket::surround(framing, Kind::Binary, out)
+    out
 }
 
 /// A server ping needs no allocation, and is too short to be compressed.
@@ -254,7 +223,11 @@ const fn ping(form: WireForm) -> Bytes {
 const PUSH: usize = 64;
 
 /// Room for a publication in JSON; more is asked for when text has to be escaped.
-fn publication_capacity(publication: &Publication) -> usize {
+fn publication_capacity(channel: &Channel, publication: &Publication) -> usize {
+    PUSH + channel.as_str().len() + fields_capacity(publication)
+}
+
+fn fields_capacity(publication: &Publication) -> usize {
     let info = publication.info.as_ref().map_or(0, |info| {
         64 + info.user.as_str().len()
             + info.client.as_str().len()
@@ -280,6 +253,6 @@ fn json_capacity(reply: &Reply) -> usize {
     };
     let publications = publications.iter();
     192 + publications
-        .map(|publication| publication_capacity(publication))
+        .map(|publication| fields_capacity(publication))
         .sum::<usize>()
 }

@@ -9,7 +9,7 @@ mod write;
 use std::borrow::Cow;
 
 pub(super) use read::Reader;
-pub(super) use write::{Writer, string};
+pub(super) use write::{encode, string};
 
 /// What a JSON string says; `None` for everything else.
 #[must_use]

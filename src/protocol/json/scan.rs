@@ -9,6 +9,19 @@ use crate::protocol::decode::Malformed;
 /// Deepest nesting wherever client JSON is looked into.
 pub(super) const MAX_DEPTH: usize = 128;
 
+/// Bytes of a string that are not simply its text.
+const STOPS: [bool; 256] = {
+    let mut stops = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        stops[control] = true;
+        control += 1;
+    }
+    stops[b'"' as usize] = true;
+    stops[b'\\' as usize] = true;
+    stops
+};
+
 /// A place in JSON text.
 #[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
@@ -140,15 +153,18 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            match self.peek().ok_or(Malformed)? {
+            let mut rest = self.input[self.at..].iter();
+            self.at += rest
+                .position(|byte| STOPS[usize::from(*byte)])
+                .ok_or(Malformed)?;
+            match self.input[self.at] {
                 b'"' => break,
                 b'\\' => {
                     escaped = true;
                     self.bump();
                     self.escape()?;
                 }
-                0..=0x1f => return Err(Malformed),
-                _ => self.bump(),
+                _ => return Err(Malformed),
             }
         }
         let text = &self.input[start..self.at];

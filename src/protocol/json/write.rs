@@ -5,11 +5,11 @@ use std::{borrow::Borrow, collections::BTreeMap};
 use super::is_json;
 use crate::protocol::{
     frame::Inappropriate,
-    schema::{Field, Sink},
+    schema::{Body, Field, Sink},
 };
 
 /// Writes JSON behind what is in the buffer already.
-pub(in crate::protocol) struct Writer {
+struct Writer {
     out: Vec<u8>,
     /// Nothing was written into the innermost container yet, so no comma is due.
     is_first: bool,
@@ -17,24 +17,21 @@ pub(in crate::protocol) struct Writer {
     is_broken: bool,
 }
 
-impl Writer {
-    /// Writes one message.
-    pub(in crate::protocol) fn encode(
-        out: Vec<u8>,
-        body: impl Fn(&mut Self),
-    ) -> Result<Vec<u8>, Inappropriate> {
-        let mut writer = Self {
-            out,
-            is_first: true,
-            is_broken: false,
-        };
-        writer.object(body);
-        if writer.is_broken {
-            return Err(Inappropriate);
-        }
-        Ok(writer.out)
+/// Writes one message behind what is in the buffer already.
+pub(in crate::protocol) fn encode(out: Vec<u8>, body: Body<'_>) -> Result<Vec<u8>, Inappropriate> {
+    let mut writer = Writer {
+        out,
+        is_first: true,
+        is_broken: false,
+    };
+    writer.object(|writer| body.write(writer));
+    if writer.is_broken {
+        return Err(Inappropriate);
     }
+    Ok(writer.out)
+}
 
+impl Writer {
     fn object(&mut self, body: impl FnOnce(&mut Self)) {
         self.out.push(b'{');
         self.is_first = true;
@@ -211,6 +208,9 @@ impl Sink for Writer {
 
 /// Line breaks in a payload are only between its tokens; a line feed would end the message.
 fn without_line_breaks(out: &mut Vec<u8>, payload: &[u8]) {
+    if !payload.contains(&b'\n') && !payload.contains(&b'\r') {
+        return out.extend_from_slice(payload);
+    }
     let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
     for part in payload.split(is_break) {
         out.extend_from_slice(part);
@@ -224,16 +224,39 @@ pub(in crate::protocol) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Bytes that are escaped, and the one that two line separators begin with.
+const ESCAPED: [bool; 256] = {
+    let mut escaped = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        escaped[control] = true;
+        control += 1;
+    }
+    escaped[b'"' as usize] = true;
+    escaped[b'\\' as usize] = true;
+    escaped[b'<' as usize] = true;
+    escaped[b'>' as usize] = true;
+    escaped[b'&' as usize] = true;
+    escaped[0xe2] = true;
+    escaped
+};
+
 fn escape(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let bytes = text.as_bytes();
-    let mut plain = 0;
-    for (at, byte) in bytes.iter().copied().enumerate() {
+    let (mut plain, mut next) = (0, 0);
+    while let Some(skipped) = bytes[next..]
+        .iter()
+        .position(|byte| ESCAPED[usize::from(*byte)])
+    {
+        let at = next + skipped;
+        let byte = bytes[at];
+        next = at + 1;
+        // U+2028 and U+2029 are e2 80 a8 and e2 80 a9.
         let length = match byte {
-            b'"' | b'\\' | b'<' | b'>' | b'&' | 0..=0x1f => 1,
-            // U+2028 and U+2029 are e2 80 a8 and e2 80 a9.
-            0xe2 if matches!(bytes[at..], [_, 0x80, 0xa8 | 0xa9, ..]) => 3,
-            _ => continue,
+            0xe2 if !matches!(bytes[at..], [_, 0x80, 0xa8 | 0xa9, ..]) => continue,
+            0xe2 => 3,
+            _ => 1,
         };
         out.extend_from_slice(&bytes[plain..at]);
         plain = at + length;

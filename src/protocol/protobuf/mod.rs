@@ -10,7 +10,7 @@ mod write;
 mod tests;
 
 pub(super) use read::{Reader, varint};
-pub(super) use write::{Writer, varint_length, write_varint};
+pub(super) use write::{encode, varint_length, write_varint};
 
 /// Wire type of numbers.
 const VARINT: u8 = 0;

@@ -3,68 +3,162 @@
 use std::{borrow::Borrow, collections::BTreeMap};
 
 use super::{LENGTH, VARINT};
-use crate::protocol::schema::{Field, Sink, field};
+use crate::protocol::schema::{Body, Field, Sink, field};
 
-/// Writes a message, or only measures it.
-pub(in crate::protocol) struct Writer {
-    /// Where it is written to, behind what is there already; `None` while it is measured.
-    out: Option<Vec<u8>>,
-    /// What was measured.
+/// Bytes of one message.
+///
+/// What is put behind `out` is what `room` was given the exact size of: the message, and whatever the caller puts before it.
+pub(in crate::protocol) fn encode(body: Body<'_>, room: impl FnOnce(usize) -> Vec<u8>) -> Vec<u8> {
+    let mut measure = Measure::default();
+    body.write(&mut measure);
+    let mut writer = Writer {
+        out: room(measure.length),
+        lengths: measure.lengths,
+        next: 0,
+    };
+    body.write(&mut writer);
+    writer.out
+}
+
+/// Lengths of all messages inside of a message, in the order in which they begin. Those of a publication need no allocation.
+#[derive(Debug, Default)]
+struct Lengths {
+    first: [usize; Self::FIRST],
+    more: Vec<usize>,
+    count: usize,
+}
+
+impl Lengths {
+    const FIRST: usize = 8;
+
+    /// A place for the length of a message that begins.
+    fn begin(&mut self) -> usize {
+        let at = self.count;
+        self.count += 1;
+        if at >= Self::FIRST {
+            self.more.push(0);
+        }
+        at
+    }
+
+    fn at(&mut self, at: usize) -> &mut usize {
+        match at.checked_sub(Self::FIRST) {
+            None => &mut self.first[at],
+            Some(at) => &mut self.more[at],
+        }
+    }
+}
+
+/// A [`Sink`] that only measures.
+#[derive(Debug, Default)]
+struct Measure {
     length: usize,
+    lengths: Lengths,
+}
+
+impl Measure {
+    const fn key(&mut self, field: Field) {
+        self.length += varint_length((field.number as u64) << 3);
+    }
+
+    const fn bytes(&mut self, field: Field, length: usize) {
+        self.key(field);
+        self.length += varint_length(length as u64) + length;
+    }
+
+    /// Measures a message and returns its length.
+    fn inside(&mut self, body: impl Fn(&mut Self)) -> usize {
+        let (at, before) = (self.lengths.begin(), self.length);
+        body(self);
+        let length = self.length - before;
+        *self.lengths.at(at) = length;
+        length
+    }
+}
+
+/// A [`Sink`] that writes what was measured.
+#[derive(Debug)]
+struct Writer {
+    out: Vec<u8>,
+    lengths: Lengths,
+    /// The next message that begins.
+    next: usize,
 }
 
 impl Writer {
-    /// Length of a message.
-    pub(in crate::protocol) fn measure(body: impl Fn(&mut Self)) -> usize {
-        let mut writer = Self {
-            out: None,
-            length: 0,
-        };
-        body(&mut writer);
-        writer.length
-    }
-
-    /// Writes one message behind what is in the buffer already.
-    pub(in crate::protocol) fn encode(out: Vec<u8>, body: impl Fn(&mut Self)) -> Vec<u8> {
-        let mut writer = Self {
-            out: Some(out),
-            length: 0,
-        };
-        body(&mut writer);
-        writer.out.unwrap_or_default()
-    }
-
-    fn varint(&mut self, value: u64) {
-        match &mut self.out {
-            None => self.length += varint_length(value),
-            Some(out) => write_varint(out, value),
-        }
-    }
-
     fn key(&mut self, field: Field, wire: u8) {
-        self.varint(u64::from(field.number) << 3 | u64::from(wire));
+        write_varint(
+            &mut self.out,
+            u64::from(field.number) << 3 | u64::from(wire),
+        );
     }
 
-    /// A message of a known length.
-    fn measured(&mut self, field: Field, length: usize, body: impl Fn(&mut Self)) {
+    fn bytes(&mut self, field: Field, value: &[u8]) {
         self.key(field, LENGTH);
-        self.varint(length as u64);
-        if self.out.is_some() {
-            body(self);
-        } else {
-            // Its fields have been counted already.
-            self.length += length;
+        write_varint(&mut self.out, value.len() as u64);
+        self.out.extend_from_slice(value);
+    }
+
+    fn begin(&mut self) -> usize {
+        let length = *self.lengths.at(self.next);
+        self.next += 1;
+        length
+    }
+}
+
+/// Fields as the wire format has them: what both sinks agree on.
+trait Wire: Sized {
+    fn varint(&mut self, field: Field, value: u64);
+    fn bytes(&mut self, field: Field, value: &[u8]);
+    /// A message; an empty one too if `always` holds.
+    fn nested(&mut self, field: Field, always: bool, body: impl Fn(&mut Self));
+}
+
+impl Wire for Measure {
+    fn varint(&mut self, field: Field, value: u64) {
+        self.key(field);
+        self.length += varint_length(value);
+    }
+
+    fn bytes(&mut self, field: Field, value: &[u8]) {
+        Self::bytes(self, field, value.len());
+    }
+
+    fn nested(&mut self, field: Field, always: bool, body: impl Fn(&mut Self)) {
+        let length = self.inside(body);
+        if length > 0 || always {
+            self.key(field);
+            self.length += varint_length(length as u64);
         }
     }
 }
 
-impl Sink for Writer {
+impl Wire for Writer {
+    fn varint(&mut self, field: Field, value: u64) {
+        self.key(field, VARINT);
+        write_varint(&mut self.out, value);
+    }
+
+    fn bytes(&mut self, field: Field, value: &[u8]) {
+        Self::bytes(self, field, value);
+    }
+
+    fn nested(&mut self, field: Field, always: bool, body: impl Fn(&mut Self)) {
+        let length = self.begin();
+        if length > 0 || always {
+            self.key(field, LENGTH);
+            write_varint(&mut self.out, length as u64);
+            body(self);
+        }
+    }
+}
+
+impl<W: Wire> Sink for W {
     const IS_TEXT: bool = false;
 
     fn unsigned(&mut self, field: Field, value: u64) {
         if value != 0 {
-            self.key(field, VARINT);
-            self.varint(value);
+            self.varint(field, value);
         }
     }
 
@@ -83,24 +177,13 @@ impl Sink for Writer {
     fn strings(&mut self, field: Field, items: &[String]) {
         for item in items {
             // An empty one is an element like any other.
-            self.key(field, LENGTH);
-            self.varint(item.len() as u64);
-            match &mut self.out {
-                None => self.length += item.len(),
-                Some(out) => out.extend_from_slice(item.as_bytes()),
-            }
+            self.bytes(field, item.as_bytes());
         }
     }
 
     fn payload(&mut self, field: Field, value: &[u8]) {
-        if value.is_empty() {
-            return;
-        }
-        self.key(field, LENGTH);
-        self.varint(value.len() as u64);
-        match &mut self.out {
-            None => self.length += value.len(),
-            Some(out) => out.extend_from_slice(value),
+        if !value.is_empty() {
+            self.bytes(field, value);
         }
     }
 
@@ -113,14 +196,11 @@ impl Sink for Writer {
     }
 
     fn message(&mut self, field: Field, body: impl Fn(&mut Self)) {
-        self.measured(field, Self::measure(&body), body);
+        self.nested(field, true, body);
     }
 
     fn embedded(&mut self, field: Field, body: impl Fn(&mut Self)) {
-        let length = Self::measure(&body);
-        if length > 0 {
-            self.measured(field, length, body);
-        }
+        self.nested(field, false, body);
     }
 
     fn list<T>(&mut self, field: Field, items: &[T], body: impl Fn(&mut Self, &T)) {

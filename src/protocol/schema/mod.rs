@@ -17,14 +17,15 @@ use bytes::Bytes;
 use super::{
     decode::Malformed,
     frame::{Look, PositionFormat},
+    message::{Command, PushBody, Reply},
 };
-use crate::model::Version;
+use crate::model::{Channel, Publication, Version};
 
 pub(super) use read_command::command as read_command;
 pub(super) use read_reply::reply as read_reply;
 pub(super) use read_request::{connect as read_connect, emulation as read_emulation};
-pub(super) use write_command::command as write_command;
-pub(super) use write_reply::{publication_push, push, reply as write_reply};
+use write_command::command as write_command;
+use write_reply::{publication_push, push, reply as write_reply};
 
 /// What makes the fields of a message differ between connections.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +41,39 @@ pub(super) struct Dialect {
 }
 
 impl Dialect {
+    /// The same for a subscription that has negotiated this.
+    pub(super) const fn looking(self, look: Look) -> Self {
+        Self { look, ..self }
+    }
+
     /// True for the older generation.
     pub(super) const fn is_v1(self) -> bool {
         matches!(self.version, Version::V1)
+    }
+}
+
+/// Anything that is written as one message.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Body<'a> {
+    Command(&'a Command, Version),
+    Reply(&'a Reply, Dialect),
+    /// A push of any kind, without a [`Reply`] around it.
+    Push(&'a Channel, &'a PushBody, Dialect),
+    /// The push of a publication.
+    Publication(&'a Channel, &'a Publication, Dialect),
+}
+
+impl Body<'_> {
+    /// Writes its fields.
+    pub(super) fn write<S: Sink>(self, sink: &mut S) {
+        match self {
+            Self::Command(command, version) => write_command(sink, command, version),
+            Self::Reply(reply, dialect) => write_reply(sink, reply, dialect),
+            Self::Push(channel, body, dialect) => push(sink, channel, body, dialect),
+            Self::Publication(channel, publication, dialect) => {
+                publication_push(sink, channel, publication, dialect);
+            }
+        }
     }
 }
 

@@ -66,7 +66,7 @@ impl<S: Serve> Endpoint<S> {
         }
         if !self.origins.allow(&request.headers) {
             // The page cannot read the answer, so this is all the same to it; but nobody acts for a user from elsewhere.
-            tracing::info!(allowed_origins = ?self.origins.patterns(), "request origin is not authorized");
+            tracing::info!(allowed_origins = ?self.origins.patterns(), "request Origin is not authorized");
             self.metrics.refused(Refusal::Origin);
             return accepted(leg);
         }

@@ -53,10 +53,9 @@ async fn exercised(server: &Server, on: Transport) -> Vec<String> {
     ] {
         assert_ne!(client.refused(request).await, 0);
     }
-    client
-        .request(json!({"subscribe": {"channel": "other", "token": wrong, "data": {"p": PAYLOAD}}}))
-        .await;
-    client.closed(3500, "invalid token").await;
+    let subscribe = json!({"channel": "other", "token": wrong, "data": {"p": PAYLOAD}});
+    let refused = client.refused(json!({"subscribe": subscribe})).await;
+    assert_eq!(refused, 103);
     let mut late = on.open(server).await;
     let connect = json!({"connect": {"token": expired}});
     assert_eq!(late.refused(connect).await, 109);

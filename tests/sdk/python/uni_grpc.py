@@ -75,7 +75,7 @@ async def checks(target):
         push = await listener.next("connect")
         connect = push.connect
         assert connect.client and connect.session and not connect.node, connect
-        equal((connect.ping, connect.pong), (25, False))
+        equal((connect.ping, connect.pong), (300, False))
         equal(connect.subs[channel].positioned, True)
         return connect
 
