@@ -206,7 +206,6 @@ async fn a_stub_of_the_schema_listens_to_grpc() {
     let [port] = free_ports();
     let mut settings = settings();
     settings["uni_grpc"] = json!({"enabled": true, "address": "127.0.0.1", "port": port});
-    settings["client"]["ping_interval"] = json!("25s");
     let server = server(settings).await;
     let target = format!("127.0.0.1:{port}");
     let output = program.run(&server, &[&target]).await;
