@@ -43,10 +43,11 @@ def free_ports(count):
 class Server:
     """A started server and how to reach it."""
 
-    def __init__(self, kind, folder, more=None):
+    def __init__(self, kind, folder, more=None, client=None, channel=None):
         http, grpc, api = free_ports(3)
         self.socket = f"ws://127.0.0.1:{http}/connection/websocket"
         self.site = f"http://127.0.0.1:{http}"
+        self.http_stream, self.sse = f"{self.site}/connection/http_stream", f"{self.site}/connection/sse"
         self.api = f"{self.site}/api"
         self.stream, self.grpc_api = f"grpc://127.0.0.1:{grpc}", f"grpc://127.0.0.1:{api}"
         self.kind = kind
@@ -55,6 +56,8 @@ class Server:
             "client": {"insecure": True, **(client or {})},
             "http_api": {"insecure": True},
             "grpc_api": {"enabled": True, "address": "127.0.0.1", "port": api},
+            "http_stream": {"enabled": True},
+            "sse": {"enabled": True},
             "health": {"enabled": True},
             "prometheus": {"enabled": True},
             "log": {"level": "error"},
@@ -155,12 +158,16 @@ def storm(server):
 EVERYBODY, NOT_FLOOR, OURS = ("gateway", "floor", "reference"), ("gateway", "reference"), ("gateway",)
 CASES = [
     ("paced fan-out, 2000 WebSocket", EVERYBODY, fanout("-n", 2000, "-m", 500)),
+    ("paced fan-out, 2000 HTTP stream", NOT_FLOOR, fanout("-n", 2000, "-m", 500, url="http_stream")),
+    ("paced fan-out, 2000 SSE", NOT_FLOOR, fanout("-n", 2000, "-m", 500, url="sse")),
     ("burst, 1000 WebSocket", NOT_FLOOR, fanout("-n", 1000, "-m", 2000, "--rate", 0, "--batch", 50)),
     ("paced fan-out, 1000 WebSocket", OURS, fanout("-n", 1000, "-m", 200, "--rate", 20)),
     ("paced fan-out, 1000 gRPC connections", OURS, fanout("-n", 1000, "-m", 200, "--rate", 20, url="stream")),
     ("paced fan-out, 1000 gRPC streams, 50 a connection", OURS,
      fanout("-n", 1000, "--streams", 50, "-m", 200, "--rate", 20, url="stream")),
     ("idle WebSocket", NOT_FLOOR, idle("-n", 5000)),
+    ("idle HTTP stream", NOT_FLOOR, idle("-n", 5000, url="http_stream")),
+    ("idle SSE", NOT_FLOOR, idle("-n", 5000, url="sse")),
     ("idle gRPC, a connection each", OURS, idle("-n", 2000, url="stream")),
     ("idle gRPC, 50 streams a connection", OURS, idle("-n", 5000, "--streams", 50, url="stream")),
     ("connect + subscribe", NOT_FLOOR, connect),

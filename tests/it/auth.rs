@@ -7,7 +7,7 @@ use sha2::Sha256;
 use tonic::Code;
 
 use crate::{
-    harness::{Close, Transport, now, on_every_transport, server},
+    harness::{Close, Transport, now, on_every_listener, on_every_transport, server},
     support::Server,
 };
 
@@ -23,6 +23,11 @@ on_every_transport!(
     signed_credentials_come_in_many_places,
     wrong_signed_credentials_are_refused,
     signed_credentials_are_refreshed,
+);
+
+on_every_listener!(
+    credentials_come_from_one_place,
+    other_schemes_are_no_credentials,
 );
 
 fn settings() -> Value {

@@ -9,8 +9,8 @@ use crate::{
 };
 
 on_every_transport!(
-    what_is_counted_is_what_the_server_sent = "`bench` does not speak them",
-    a_storm_loses_nothing = "`bench` does not speak them",
+    what_is_counted_is_what_the_server_sent = "`bench` does not speak SockJS" + streams,
+    a_storm_loses_nothing = "`bench` does not speak SockJS" + streams,
 );
 
 fn settings() -> Value {
@@ -26,11 +26,15 @@ fn settings() -> Value {
 async fn bench(on: Transport, server: &Server, mode: &str, arguments: &[&str]) -> Value {
     let url = match on {
         Transport::Grpc => format!("grpc://{}", server.grpc_target()),
+        Transport::HttpStream | Transport::HttpStreamProtobuf => {
+            format!("http://{}/connection/http_stream", server.http_target())
+        }
+        Transport::Sse => format!("http://{}/connection/sse", server.http_target()),
         _ => server.ws_url(),
     };
     let mut command = Command::new(env!("CARGO_BIN_EXE_centripetal"));
     command.args(["bench", mode, "--json", "--url", &url]);
-    if on == Transport::Protobuf {
+    if [Transport::Protobuf, Transport::HttpStreamProtobuf].contains(&on) {
         command.arg("--protobuf");
     }
     let output = match command.args(arguments).output().await {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::{
+    emulation::BUFFERING,
     harness::Transport,
     support::{Dev, Nginx, Program, Server, browser, free_ports, needed},
 };
@@ -148,12 +149,23 @@ fn production() -> Value {
 
 #[tokio::test]
 async fn streams_in_a_page_through_nginx() {
+    streams_in_a_page(&[]).await;
+}
+
+#[tokio::test]
+async fn streams_in_a_page_through_an_nginx_that_buffers_and_compresses() {
+    streams_in_a_page(&BUFFERING).await;
+}
+
+/// With further changes of the configuration.
+async fn streams_in_a_page(more: &[(&str, &str)]) {
     let _turn = BROWSERS.acquire().await;
     let mut settings_of_node = production();
     settings_of_node["uni_sse"] = json!({"enabled": true});
     let server = Server::start(settings_of_node).await;
     let site = "default_type text/html; return 200 '<!doctype html><title>site</title>';";
-    let nginx = Nginx::changed(Nginx::SHIPPED, &server, &[("return 404;", site)]).await;
+    let changes = [&[("return 404;", site)], more].concat();
+    let nginx = Nginx::changed(Nginx::SHIPPED, &server, &changes).await;
     let Some(nginx) = nginx else {
         return;
     };

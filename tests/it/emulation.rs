@@ -9,7 +9,7 @@ use tokio::{
 
 use crate::{
     cluster::Fleet,
-    harness::{Bystander, Client, Metric, Transport, eventually, server},
+    harness::{Bystander, Client, Front, Metric, Transport, eventually, server},
     support::{Nginx, Server, needed, sdk_javascript},
 };
 
@@ -123,6 +123,60 @@ async fn a_session_is_not_found_by_guessing_and_not_shown_to_others() {
             assert_eq!(seen, (0..20).collect::<Vec<_>>());
         }
     }
+}
+
+/// Makes the shipped file one that buffers and compresses, as many do.
+pub(crate) const BUFFERING: [(&str, &str); 1] = [(
+    "proxy_buffering         off;",
+    "proxy_buffering on; gzip on; gzip_proxied any; gzip_min_length 1; gzip_types text/plain application/json;",
+)];
+
+#[tokio::test]
+async fn streams_get_through_a_proxy_that_buffers_and_compresses() {
+    let server = server(settings()).await;
+    let Some(nginx) = Nginx::changed(Nginx::SHIPPED, &server, &BUFFERING).await else {
+        return;
+    };
+    let front = Front::new(nginx.port(), &nginx.authority());
+    for on in EMULATED {
+        let mut client = on.through(&front).await;
+        let token = Server::token(&json!({"sub": "alice"}));
+        client.connect(json!({"token": token})).await;
+        client.subscribe(json!({"channel": "news"})).await;
+        for n in 0..20 {
+            client.publish("news", json!(n)).await;
+            assert_eq!(client.push().await["pub"]["data"], json!(n), "{on:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused_and_costs_nobody_the_session() {
+    let mut settings = settings();
+    settings["emulation"] = json!({"max_request_body_size": 2000});
+    let server = server(settings).await;
+    for on in EMULATED {
+        let mut client = on.user(&server, "alice").await;
+        let (session, node) = client.address();
+        let frame = vec![b' '; 3000];
+        assert_eq!(client.post(&session, &node, &frame).await, 413, "{on:?}");
+        client.subscribe(json!({"channel": "news"})).await;
+    }
+}
+
+#[tokio::test]
+async fn a_frame_after_the_end_of_its_stream_is_nobodys() {
+    let server = server(settings()).await;
+    let mut bystander = Bystander::of(&server).await;
+    for on in EMULATED {
+        let mut client = on.user(&server, "alice").await;
+        let (session, node) = client.address();
+        server.api("disconnect", &json!({"user": "alice"})).await;
+        client.closed(3503, "force disconnect").await;
+        let publish = br#"{"id":9,"publish":{"channel":"bystander","data":1}}"#;
+        assert_eq!(client.post(&session, &node, publish).await, 204, "{on:?}");
+    }
+    bystander.served(&server).await;
 }
 
 #[tokio::test]

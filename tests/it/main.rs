@@ -32,6 +32,8 @@ mod embed;
 mod emulation;
 #[cfg(test)]
 mod fault;
+#[cfg(test)]
+mod filter;
 mod golden;
 #[cfg(test)]
 mod grpc_conformance;
@@ -45,6 +47,8 @@ mod hostile;
 mod http2;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod matrix;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]

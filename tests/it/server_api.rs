@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Metric, Transport, now, on_every_transport, server},
+    harness::{Metric, Transport, now, on_every_listener, on_every_transport, server},
     support::Server,
 };
 
@@ -19,6 +19,13 @@ on_every_transport!(
     a_backend_disconnects,
     a_backend_tells_the_code,
     a_backend_spares_some,
+    a_backend_refreshes,
+);
+
+on_every_listener!(
+    wishes_at_connect_are_granted_or_skipped,
+    a_subscription_of_the_backend_expires,
+    a_backend_tells_the_code,
     a_backend_refreshes,
 );
 

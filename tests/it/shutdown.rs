@@ -12,8 +12,8 @@ use crate::{
 };
 
 on_every_transport!(
-    who_has_not_connected_is_told = "the request carries the first commands",
-    the_older_generation_is_told = "clients of the older generation never had them",
+    who_has_not_connected_is_told = "the request carries the first commands" + sockjs,
+    the_older_generation_is_told = "clients of the older generation never had them" + sockjs,
     what_comes_back_starts_anew,
 );
 

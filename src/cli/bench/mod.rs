@@ -23,6 +23,7 @@ mod api;
 mod calls;
 mod count;
 mod grpc;
+mod http;
 mod load;
 mod mark;
 mod plan;

@@ -183,12 +183,15 @@ fn arguments(mode: Mode, [connections, publications, rate]: [&'static str; 3]) -
 
 /// What all modes have.
 fn shared() -> [Arg; 10] {
-    let url = "Server: ws://HOST:PORT/PATH or grpc://HOST:PORT";
+    let url = "Server: ws://HOST:PORT/PATH, http://HOST:PORT/connection/{http_stream,sse} or grpc://HOST:PORT";
     let pid = "Process of the server; 0: the one that listens there, if it is on this machine";
     let plot = "Write percentiles of the latency as SVG";
     [
         text("url", "URL", url).default_value("ws://127.0.0.1:8000/connection/websocket"),
-        switch("protobuf", "Protobuf on WebSocket in place of JSON"),
+        switch(
+            "protobuf",
+            "Protobuf on WebSocket and HTTP stream in place of JSON",
+        ),
         number("streams", "1", "gRPC streams that share a connection"),
         number(
             "concurrency",

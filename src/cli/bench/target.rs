@@ -5,7 +5,11 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{grpc::Stream, websocket::Socket};
+use super::{
+    grpc::Stream,
+    http::{self, Shape},
+    websocket::Socket,
+};
 use crate::{
     client::{Address, Scheme},
     model::{Channel, ClientError, Encoding, Version},
@@ -21,7 +25,9 @@ const ANSWER: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// Not an address of a server.
-    #[error("{0}: not an address; use ws://HOST:PORT/connection/websocket or grpc://HOST:PORT")]
+    #[error(
+        "{0}: not an address; use ws://HOST:PORT/connection/websocket, http://HOST:PORT/connection/http_stream, http://HOST:PORT/connection/sse or grpc://HOST:PORT"
+    )]
     Address(String),
     /// Sockets of the operating system.
     #[error("{doing}{}", hint(.source))]
@@ -35,6 +41,9 @@ pub(super) enum Error {
     /// The server did not upgrade to WebSocket.
     #[error("no WebSocket at this address: {0}")]
     Upgrade(String),
+    /// HTTP failed.
+    #[error("HTTP: {0}")]
+    Http(String),
     /// gRPC failed.
     #[error("gRPC: {0}")]
     Grpc(String),
@@ -102,6 +111,8 @@ fn allow(code: u32) -> &'static str {
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) address: Address,
+    /// Set where messages come in the answer to a request.
+    shape: Option<Shape>,
     token: Option<Arc<str>>,
     /// Data of the connect command.
     data: Bytes,
@@ -110,16 +121,24 @@ pub(super) struct Target {
 impl Target {
     /// Reads an address.
     pub(super) fn parse(url: &str, protobuf: bool, token: Option<&str>) -> Result<Self, Error> {
-        let encoding = if protobuf || url.starts_with("grpc") {
-            Encoding::Protobuf
-        } else {
-            Encoding::Json
+        let shape = Shape::of(url);
+        let encoding = match shape {
+            // Events are text.
+            Some(Shape::Sse) => Encoding::Json,
+            _ if protobuf || url.starts_with("grpc") => Encoding::Protobuf,
+            _ => Encoding::Json,
         };
-        let address = Address::parse(url, encoding)
+        // Where it is, is written like the address of a WebSocket.
+        let written = match shape {
+            Some(_) => url.replacen("http:", "ws:", 1),
+            None => url.to_owned(),
+        };
+        let address = Address::parse(&written, encoding)
             .ok()
             .filter(|address| !address.tls);
         Ok(Self {
             address: address.ok_or_else(|| Error::Address(url.to_owned()))?,
+            shape,
             token: token.map(Arc::from),
             data: Bytes::new(),
         })
@@ -134,10 +153,13 @@ impl Target {
 
     /// What the report calls the way to speak.
     pub(super) fn transport(&self) -> &'static str {
-        match (self.address.scheme, self.address.encoding) {
-            (Scheme::Grpc, _) => "grpc",
-            (Scheme::WebSocket, Encoding::Json) => "websocket-json",
-            (Scheme::WebSocket, Encoding::Protobuf) => "websocket-protobuf",
+        match (self.shape, self.address.scheme, self.address.encoding) {
+            (Some(Shape::Sse), ..) => "sse",
+            (Some(Shape::HttpStream), _, Encoding::Json) => "http-stream-json",
+            (Some(Shape::HttpStream), _, Encoding::Protobuf) => "http-stream-protobuf",
+            (None, Scheme::Grpc, _) => "grpc",
+            (None, Scheme::WebSocket, Encoding::Json) => "websocket-json",
+            (None, Scheme::WebSocket, Encoding::Protobuf) => "websocket-protobuf",
         }
     }
 
@@ -155,15 +177,16 @@ impl Target {
         channel: Option<&tonic::transport::Channel>,
     ) -> Result<Session, Error> {
         let address = &self.address;
-        let line = match (address.scheme, channel) {
-            (Scheme::WebSocket, _) => {
+        let line = match (self.shape, address.scheme, channel) {
+            (Some(shape), ..) => Line::Http(Box::new(http::Stream::new(address.clone(), shape))),
+            (None, Scheme::WebSocket, _) => {
                 let connected = TcpStream::connect((address.bare_host(), address.port)).await;
                 let doing = "cannot connect";
                 let socket = connected.map_err(|source| Error::Io { doing, source })?;
                 Line::Socket(Socket::open(socket, address).await?)
             }
-            (Scheme::Grpc, Some(channel)) => Line::Stream(Stream::open(channel.clone())?),
-            (Scheme::Grpc, None) => Line::Stream(Stream::open(self.channel().await?)?),
+            (None, Scheme::Grpc, Some(channel)) => Line::Stream(Stream::open(channel.clone())?),
+            (None, Scheme::Grpc, None) => Line::Stream(Stream::open(self.channel().await?)?),
         };
         let mut session = Session {
             line,
@@ -178,7 +201,14 @@ impl Target {
         }));
         match session.call("connect", request, |_| {}).await {
             Err(Error::Ended(reason)) => Err(Error::Stranger(reason)),
-            other => other.map(|_| session),
+            Err(other) => Err(other),
+            Ok(body) => {
+                if let (Line::Http(stream), ReplyBody::Connect(result)) = (&mut session.line, body)
+                {
+                    stream.placed(result.session, result.node);
+                }
+                Ok(session)
+            }
         }
     }
 }
@@ -188,6 +218,7 @@ impl Target {
 enum Line {
     Socket(Socket),
     Stream(Stream),
+    Http(Box<http::Stream>),
 }
 
 /// A connected client.
@@ -312,6 +343,11 @@ impl Session {
                 let frame = protocol::encode_commands(Version::V2, encoding, &commands);
                 socket.send(&frame.map_err(broken)?).await?;
             }
+            Line::Http(stream) => {
+                let encoding = self.encoding;
+                let frame = protocol::encode_commands(Version::V2, encoding, &commands);
+                stream.send(&frame.map_err(broken)?).await?;
+            }
             Line::Stream(stream) => {
                 for command in &commands {
                     let message =
@@ -328,6 +364,7 @@ impl Session {
         match &mut self.line {
             Line::Socket(socket) => socket.read(take).await,
             Line::Stream(stream) => stream.read(take).await,
+            Line::Http(stream) => stream.read(take).await,
         }
     }
 }
@@ -349,6 +386,20 @@ mod tests {
                 "websocket-json",
                 "/connection/websocket",
                 8000,
+            ),
+            (
+                "http://host:8000/connection/http_stream",
+                true,
+                "http-stream-protobuf",
+                "/connection/http_stream",
+                8000,
+            ),
+            (
+                "http://host/connection/sse",
+                true,
+                "sse",
+                "/connection/sse",
+                80,
             ),
             ("ws://host/x?y=z", true, "websocket-protobuf", "/x?y=z", 80),
             (

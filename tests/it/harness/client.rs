@@ -1,4 +1,4 @@
-//! One client over any of the three transports, spoken to in JSON values.
+//! One client over any of the transports, spoken to in JSON values.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -13,9 +13,11 @@ use tonic::{Code, transport::Channel};
 use super::{
     front::Front,
     grpc::{Call, channel},
+    listener::{Listener, Way},
     protobuf::{HEX, decode, delimited, encode, hex, payload},
     schema::{BODIES_V1, COMMAND, METHODS, PUSH_V1, REPLY},
     socket::Socket,
+    sockjs::SockJs,
     stream::{Form, Stream},
 };
 use crate::support::Server;
@@ -41,20 +43,49 @@ pub(crate) enum Transport {
     HttpStreamProtobuf,
     /// Server-sent events.
     Sse,
+    /// SockJS without a WebSocket.
+    SockJs,
+    /// WebSocket of a client that only listens.
+    UniWebSocket,
+    /// Server-sent events of a client that only listens.
+    UniSse,
+    /// HTTP stream of a client that only listens.
+    UniHttpStream,
+    /// gRPC stream of a client that only listens.
+    UniGrpc,
 }
 
 impl Transport {
     /// Those that carry commands themselves.
     pub(crate) const ALL: [Self; 3] = [Self::Grpc, Self::Json, Self::Protobuf];
 
-    /// Its messages are JSON.
+    /// Its messages are JSON, or are given to a test as such.
     pub(crate) const fn is_json(self) -> bool {
-        matches!(self, Self::Json | Self::HttpStream | Self::Sse)
+        !matches!(self, Self::Grpc | Self::Protobuf | Self::HttpStreamProtobuf)
+    }
+
+    /// Its commands come by requests to `/emulation`.
+    pub(crate) const fn is_emulated(self) -> bool {
+        matches!(
+            self,
+            Self::HttpStream | Self::HttpStreamProtobuf | Self::Sse
+        )
     }
 
     /// The end is told by a push.
     const fn pushes_the_end(self) -> bool {
-        !matches!(self, Self::Json | Self::Protobuf)
+        !matches!(self, Self::Json | Self::Protobuf | Self::SockJs)
+    }
+
+    /// The way of a client that only listens.
+    const fn way(self) -> Option<Way> {
+        match self {
+            Self::UniWebSocket => Some(Way::WebSocket),
+            Self::UniSse => Some(Way::Events),
+            Self::UniHttpStream => Some(Way::HttpStream),
+            Self::UniGrpc => Some(Way::Grpc),
+            _ => None,
+        }
     }
 
     fn form(self) -> Form {
@@ -79,13 +110,16 @@ impl Transport {
         server: &Server,
         headers: &[(&'static str, &str)],
     ) -> Result<Client, Close> {
+        if let Some(way) = self.way() {
+            let listener = Listener::new(server, way, headers);
+            return Ok(Client::over(self, Wire::Listener(Box::new(listener))));
+        }
         let wire = match self {
             Self::Grpc => Wire::Grpc(Box::new(Call::open(server, headers).await?)),
+            Self::SockJs => Wire::SockJs(Box::new(SockJs::open(server, headers).await?)),
             Self::Json => Wire::Socket(Box::new(Socket::open(server, false, headers).await)),
             Self::Protobuf => Wire::Socket(Box::new(Socket::open(server, true, headers).await)),
-            Self::HttpStream | Self::HttpStreamProtobuf | Self::Sse => {
-                Wire::Stream(Box::new(Stream::new(server, self.form(), headers)))
-            }
+            _ => Wire::Stream(Box::new(Stream::new(server, self.form(), headers))),
         };
         Ok(Client::over(self, wire))
     }
@@ -96,9 +130,11 @@ impl Transport {
             Self::Grpc => Wire::Grpc(Box::new(Call::early(&front.channel().await, &[]).await)),
             Self::Json => Wire::Socket(Box::new(Socket::through(front, false).await)),
             Self::Protobuf => Wire::Socket(Box::new(Socket::through(front, true).await)),
+            Self::SockJs => Wire::SockJs(Box::new(SockJs::through(front).await)),
             Self::HttpStream | Self::HttpStreamProtobuf | Self::Sse => {
                 Wire::Stream(Box::new(Stream::through(front, self.form())))
             }
+            _ => panic!("{self:?} has tests of its own behind fronts"),
         };
         Client::over(self, wire)
     }
@@ -150,6 +186,8 @@ enum Wire {
     Grpc(Box<Call>),
     Socket(Box<Socket>),
     Stream(Box<Stream>),
+    SockJs(Box<SockJs>),
+    Listener(Box<Listener>),
 }
 
 /// One client.
@@ -235,6 +273,12 @@ impl Client {
         match &mut self.wire {
             Wire::Socket(socket) => socket.send(&encoded).await,
             Wire::Stream(stream) => stream.send(&encoded).await.unwrap(),
+            Wire::SockJs(session) => session.send(&encoded).await,
+            Wire::Listener(listener) => {
+                for command in commands {
+                    listener.send(command).await.unwrap();
+                }
+            }
             Wire::Grpc(call) => {
                 for command in encoded {
                     call.send(command).await;
@@ -248,6 +292,8 @@ impl Client {
         match &mut self.wire {
             Wire::Socket(socket) => socket.raw(bytes.into()).await,
             Wire::Stream(stream) => stream.raw(bytes.into()).await.unwrap(),
+            Wire::SockJs(session) => session.raw(&bytes.into()).await,
+            Wire::Listener(_) => panic!("who only listens says nothing"),
             Wire::Grpc(call) => call.send(bytes.into()).await,
         }
     }
@@ -261,11 +307,11 @@ impl Client {
     /// Sends a command given in both encodings, framed as its transport does it.
     pub(crate) async fn raw_command(&mut self, json: &[u8], protobuf: &[u8]) {
         match self.transport {
-            Transport::Json | Transport::HttpStream | Transport::Sse => self.raw(json).await,
             Transport::Protobuf | Transport::HttpStreamProtobuf => {
                 self.raw(delimited(protobuf)).await;
             }
             Transport::Grpc => self.raw(protobuf).await,
+            _ => self.raw(json).await,
         }
     }
 
@@ -418,6 +464,8 @@ impl Client {
         match self.wire {
             Wire::Socket(socket) => socket.close().await,
             Wire::Stream(stream) => drop(stream),
+            Wire::SockJs(session) => drop(session),
+            Wire::Listener(listener) => drop(listener),
             Wire::Grpc(mut call) => {
                 call.half_close();
                 while timeout(PATIENCE, call.receive()).await.unwrap().is_ok() {}
@@ -445,7 +493,7 @@ impl Client {
     pub(crate) fn address(&self) -> (String, String) {
         match &self.wire {
             Wire::Stream(stream) => stream.address().cloned().expect("connected"),
-            Wire::Grpc(_) | Wire::Socket(_) => panic!("only clients of HTTP streams have one"),
+            _ => panic!("only clients of HTTP streams have one"),
         }
     }
 
@@ -472,6 +520,8 @@ impl Client {
             let received = match &mut self.wire {
                 Wire::Socket(socket) => timeout(PATIENCE, socket.receive()).await,
                 Wire::Stream(stream) => timeout(PATIENCE, stream.receive()).await,
+                Wire::SockJs(session) => timeout(PATIENCE, session.receive()).await,
+                Wire::Listener(listener) => timeout(PATIENCE, listener.receive()).await,
                 Wire::Grpc(call) => {
                     let received = timeout(PATIENCE, call.receive()).await;
                     received.map(|received| received.map(|message| vec![message]))
@@ -480,6 +530,7 @@ impl Client {
             match received {
                 Ok(Ok(messages)) => self.take_in(messages),
                 Ok(Err(close)) => {
+                    let close = self.understood(close);
                     self.check_told(&close);
                     return Err(close);
                 }
@@ -493,7 +544,7 @@ impl Client {
         for message in messages {
             assert_eq!(self.told, None, "something follows a disconnect push");
             let push = if self.transport.pushes_the_end() {
-                self.decode(&message)["push"]["disconnect"].take()
+                self.disconnect(&message)
             } else {
                 Value::Null
             };
@@ -504,6 +555,28 @@ impl Client {
                 self.told = Some((push["code"].clone(), reason.to_owned()));
             }
         }
+    }
+
+    /// The disconnect push, if it is one. What is nested deeper than this client could read is none.
+    fn disconnect(&self, message: &[u8]) -> Value {
+        let mut message: Value = if self.transport.is_json() {
+            serde_json::from_slice(message).unwrap_or_default()
+        } else {
+            self.decode(message)
+        };
+        message["push"]["disconnect"].take()
+    }
+
+    /// Before SockJS knows the generation of a client it tells the end as for the older one, and clients read both.
+    fn understood(&self, mut close: Close) -> Close {
+        if self.transport == Transport::SockJs
+            && !self.older
+            && let Ok(told) = serde_json::from_str::<Value>(&close.reason)
+            && let Some(reason) = told["reason"].as_str()
+        {
+            close.reason = reason.to_owned();
+        }
+        close
     }
 
     /// The push says what the trailer says; a slow reader's queue is dropped, and the older generation and refused messages have the trailer only.

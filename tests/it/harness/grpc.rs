@@ -109,7 +109,7 @@ pub(super) async fn channel(server: &Server) -> Channel {
     endpoint.connect().await.unwrap()
 }
 
-fn ended(status: &Status) -> Close {
+pub(super) fn ended(status: &Status) -> Close {
     Close {
         status: status.code(),
         ..disconnect(status.metadata())
@@ -129,7 +129,7 @@ fn disconnect(trailers: &MetadataMap) -> Close {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Raw;
+pub(super) struct Raw;
 
 impl Codec for Raw {
     type Encode = Bytes;

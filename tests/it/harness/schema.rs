@@ -146,7 +146,7 @@ static ERROR: Message = Message(&[
     f(3, "temporary", Bool),
 ]);
 
-static PUSH: Message = Message(&[
+pub(super) static PUSH: Message = Message(&[
     f(1, "id", Int),
     f(2, "channel", Text),
     f(4, "pub", One(&PUBLICATION)),
@@ -155,6 +155,7 @@ static PUSH: Message = Message(&[
     f(7, "unsubscribe", One(&UNSUBSCRIBE)),
     f(8, "message", One(&DATA)),
     f(9, "subscribe", One(&SUBSCRIBE_PUSH)),
+    f(10, "connect", One(&CONNECT_PUSH)),
     f(11, "disconnect", One(&DISCONNECT)),
     f(12, "refresh", One(&REFRESH)),
 ]);
@@ -182,7 +183,7 @@ static PUBLICATION: Message = Message(&[
 
 static POSITION: Message = Message(&[f(1, "offset", Uint), f(2, "epoch", Text)]);
 
-static CONNECT_REQUEST: Message = Message(&[
+pub(super) static CONNECT_REQUEST: Message = Message(&[
     f(1, "token", Text),
     f(2, "data", Bytes),
     f(3, "subs", Map(&SUBSCRIBE_REQUEST)),
@@ -207,6 +208,20 @@ static CONNECT_RESULT: Message = Message(&[
     f(12, "flag", Int),
 ]);
 
+static CONNECT_PUSH: Message = Message(&[
+    f(1, "client", Text),
+    f(2, "version", Text),
+    f(3, "data", Bytes),
+    f(4, "subs", Map(&SUBSCRIBE_RESULT)),
+    f(5, "expires", Bool),
+    f(6, "ttl", Uint),
+    f(7, "ping", Uint),
+    f(8, "pong", Bool),
+    f(9, "session", Text),
+    f(10, "node", Text),
+    f(11, "time", Int),
+]);
+
 static REFRESH_RESULT: Message = Message(&[
     f(1, "client", Text),
     f(2, "version", Text),
@@ -227,8 +242,18 @@ static SUBSCRIBE_REQUEST: Message = Message(&[
     f(10, "recoverable", Bool),
     f(11, "join_leave", Bool),
     f(12, "delta", Text),
+    f(13, "tf", One(&FILTER)),
     f(14, "flag", Int),
     f(15, "type", Int),
+]);
+
+/// Without the values of `in` and `nin`.
+static FILTER: Message = Message(&[
+    f(1, "op", Text),
+    f(2, "key", Text),
+    f(3, "cmp", Text),
+    f(4, "val", Text),
+    f(6, "nodes", Many(&FILTER)),
 ]);
 
 static SUBSCRIBE_RESULT: Message = Message(&[

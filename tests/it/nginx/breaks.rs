@@ -97,14 +97,19 @@ async fn broken(client: &mut Client) {
 }
 
 async fn silence_of_ten_minutes_ends_nothing(on: Transport) {
-    let silent = pinging("-1s").await;
-    let Some(nginx) = Nginx::changed(Nginx::BARE, &silent, &SCALED_BARE).await else {
+    // The bare file has no paths but those of the first three.
+    if Transport::ALL.contains(&on) {
+        let silent = pinging("-1s").await;
+        let Some(nginx) = Nginx::changed(Nginx::BARE, &silent, &SCALED_BARE).await else {
+            return;
+        };
+        broken(&mut connected(on, &nginx).await).await;
+    }
+    let pinging = pinging(PING).await;
+    let shipped = Nginx::changed(Nginx::SHIPPED, &pinging, &SCALED_SHIPPED).await;
+    let Some(nginx) = shipped else {
         return;
     };
-    broken(&mut connected(on, &nginx).await).await;
-    let pinging = pinging(PING).await;
-    let nginx = Nginx::changed(Nginx::SHIPPED, &pinging, &SCALED_SHIPPED).await;
-    let nginx = nginx.unwrap();
     let mut client = connected(on, &nginx).await;
     for ping in 0..PINGS {
         assert_eq!(client.next().await, json!({}), "ping {ping}");

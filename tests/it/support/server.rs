@@ -41,6 +41,7 @@ pub(crate) struct Server {
     http: u16,
     grpc: u16,
     api: u16,
+    uni: u16,
 }
 
 /// A folder that is removed when dropped.
@@ -113,7 +114,7 @@ impl Server {
         variables: &[(String, String)],
         asked: impl AsyncFn(&Self) -> bool,
     ) -> Result<Self, String> {
-        let [http, grpc, api] = free_ports();
+        let [http, grpc, api, uni] = free_ports();
         let mut config = json!({
             "http_server": {"address": "127.0.0.1", "port": http},
             "health": {"enabled": true},
@@ -121,8 +122,15 @@ impl Server {
             "http_api": {"key": Self::API_KEY},
             "http_stream": {"enabled": true},
             "sse": {"enabled": true},
+            "uni_websocket": {"enabled": true},
+            "uni_sse": {"enabled": true},
+            "uni_http_stream": {"enabled": true},
+            "uni_grpc": {"enabled": true, "address": "127.0.0.1", "port": uni},
             "grpc_api": {"enabled": true, "address": "127.0.0.1", "port": api, "key": Self::API_KEY},
-            "centripetal": {"grpc": {"enabled": true, "address": "127.0.0.1", "port": grpc}},
+            "centripetal": {
+                "grpc": {"enabled": true, "address": "127.0.0.1", "port": grpc},
+                "sockjs": {"enabled": true},
+            },
         });
         lay_over(&mut config, settings);
         let folder = Folder::new().map_err(|error| error.to_string())?;
@@ -136,6 +144,7 @@ impl Server {
             http,
             grpc,
             api,
+            uni,
         };
         server.ready(asked).await?;
         Ok(server)
@@ -159,6 +168,11 @@ impl Server {
             sleep(Duration::from_millis(20)).await;
         }
         Err(format!("the server does not serve:\n{}", self.log()))
+    }
+
+    /// Listener of gRPC clients that only listen.
+    pub(crate) fn uni_grpc_target(&self) -> String {
+        format!("127.0.0.1:{}", self.uni)
     }
 
     /// Calls a method of the server API over HTTP and returns its result.
