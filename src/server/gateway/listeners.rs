@@ -79,15 +79,15 @@ impl Built {
         }
         self.sockjs(&making, &websocket, &mut external)?;
         self.emulated(&making, &mut external)?;
+        self.unidirectional(&making, &mut external)?;
         let separate = config.http_server.internal() != config.http_server.external();
+        self.api_handlers(config, (&mut external, &mut internal), separate)?;
         let internal_paths = if separate {
             &mut internal
         } else {
             &mut external
         };
         self.internal_handlers(config, own, internal_paths)?;
-        self.api_handlers(config, (&mut external, &mut internal), separate)?;
-        self.unidirectional(&making, &mut external)?;
         let init: Endpoint = config.section("init")?;
         if init.enabled {
             let router = endpoints::init(&self.limits, self.origins.clone());
@@ -187,17 +187,17 @@ impl Built {
             let router = scrape::router(self.registry.clone());
             paths.exact("prometheus", &prometheus.handler_prefix, router)?;
         }
+        let debug: Endpoint = config.section("debug")?;
+        if debug.enabled {
+            let prefix = &debug.handler_prefix;
+            paths.tree("debug", prefix, debug::router(prefix))?;
+        }
         if config.health.enabled {
             paths.exact("health", &config.health.handler_prefix, endpoints::health())?;
         }
         if own.readiness.enabled {
             let router = endpoints::readiness(self.node.clone(), self.stopping.clone());
             paths.exact("readiness", &own.readiness.handler_prefix, router)?;
-        }
-        let debug: Endpoint = config.section("debug")?;
-        if debug.enabled {
-            let prefix = &debug.handler_prefix;
-            paths.tree("debug", prefix, debug::router(prefix))?;
         }
         Ok(())
     }

@@ -73,12 +73,19 @@ async fn handle(State(endpoint): State<Arc<Endpoint>>, request: Request) -> Resp
         Ok(body) => body,
         Err(why) => return why.response(request.version),
     };
-    let Ok(frame) = decode_emulation_request(encoding, &body) else {
-        return empty(StatusCode::BAD_REQUEST);
+    let frame = match decode_emulation_request(encoding, &body) {
+        Ok(frame) => frame,
+        Err(error) => {
+            tracing::info!(%error, "can't unmarshal emulation request");
+            return empty(StatusCode::BAD_REQUEST);
+        }
     };
-    empty(match endpoint.node.emulate(frame).await {
-        Ok(()) => StatusCode::NO_CONTENT,
-        Err(EmulationError::UnknownNode) => StatusCode::NOT_FOUND,
-        Err(EmulationError::Undelivered) => StatusCode::INTERNAL_SERVER_ERROR,
+    let Err(error) = endpoint.node.emulate(frame).await else {
+        return empty(StatusCode::NO_CONTENT);
+    };
+    tracing::debug!(%error, "emulation request not delivered");
+    empty(match error {
+        EmulationError::UnknownNode => StatusCode::NOT_FOUND,
+        EmulationError::Undelivered => StatusCode::INTERNAL_SERVER_ERROR,
     })
 }
