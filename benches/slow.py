@@ -25,8 +25,6 @@ from compare import Server
 from overload import busy, resident
 
 LIMIT = 256 * 1024
-# Who takes nothing for longer is closed with 3009, whatever the policy.
-PATIENT = {"websocket": {"write_timeout": "60s"}}
 
 
 class Reader(threading.Thread):
@@ -120,7 +118,7 @@ def lagging(server):
 def run(policy, options):
     publications = options.rate * (options.stop + 6)
     channel = {"slow_policy": policy or "disconnect", "history_size": publications}
-    with tempfile.TemporaryDirectory() as folder, Server("gateway", folder, PATIENT, channel=channel) as server:
+    with tempfile.TemporaryDirectory() as folder, Server("gateway", folder, channel=channel) as server:
         done, report = threading.Event(), {}
         others = options.clients - (options.stopped if policy else 0)
 

@@ -40,16 +40,24 @@ deny() {
   fi
 }
 
-# Many tests wait for other programs, so there are more at a time than cores. The summaries are added up at the end.
+# Tests with these arguments, written down in .cache/NAME.log. One failure does not keep the others from running; the script
+# ends with all of them.
+FAILED=0
 tests() {
-  RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}" \
-    cargo test --locked --no-fail-fast 2>&1 | tee .cache/test.log
+  local log=".cache/$1.log"
+  shift
+  cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$log" || FAILED=1
 }
 
-# What `cargo test` leaves out to stay short: every behaviour once more on each HTTP fallback, and masses of connections.
-long_tests() {
-  RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}" \
-    cargo test --locked --no-fail-fast --test it -- --ignored 2>&1 | tee .cache/long-test.log
+# What tests said that failed, once more where everybody looks first; and the sum of all summaries.
+summary() {
+  local logs=(.cache/tests.log .cache/faults.log .cache/long-tests.log)
+  printf '\n'
+  awk '/^---- .* stdout ----$/ { shown = 1 } /^(failures:|stack backtrace:)$/ { shown = 0 } shown' "${logs[@]}" | cut -c1-1000 | tail -n 300
+  awk 'FNR == 1 { late = NR != 1 }
+       /^test result:/ { passed += $4; failed += $6; ignored += $8; ran += late ? $4 + $6 : 0 }
+       END { printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, ignored - ran }' "${logs[@]}"
+  return "$FAILED"
 }
 
 documentation() {
@@ -62,11 +70,12 @@ step "spelling" "$CACHE/python/bin/typos"
 step "dependencies" deny
 step "programs" programs
 step "lints" cargo clippy --locked --all-targets -- -D warnings
-step "tests" tests
-step "long tests" long_tests
 step "documentation" documentation
-
-printf '\n'
-awk '/^test result:/ { passed += $4; failed += $6; ignored += $8; ran += long ? $4 + $6 : 0 }
-     FNR == 1 { long = FILENAME ~ /long/ }
-     END { printf "tests: %d passed, %d failed, %d skipped\n", passed, failed, ignored - ran }' .cache/test.log .cache/long-test.log
+# Many tests wait for other programs, so there are more at a time than cores.
+export RUST_TEST_THREADS="${RUST_TEST_THREADS:-$(($(nproc) * 2))}"
+step "tests" tests tests
+# What has to come back in time under load has the machine for itself.
+step "faults" tests faults --test it -- --ignored fault::runs
+# What `cargo test` leaves out to stay short: every behaviour once more on each HTTP fallback, and masses of connections.
+step "long tests" tests long-tests --test it -- --ignored --skip fault::runs
+summary

@@ -23,6 +23,8 @@ mod fanout;
 #[expect(dead_code, reason = "the tests use all of it")]
 #[path = "../../tests/it/support/redis.rs"]
 mod fixture;
+#[path = "../../tests/it/support/ports.rs"]
+mod ports;
 mod publish;
 
 /// What is measured, and for how long.

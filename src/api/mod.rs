@@ -22,6 +22,7 @@ mod batch;
 mod channels;
 mod connections;
 mod error;
+mod forged;
 pub mod grpc;
 pub mod http;
 mod json;

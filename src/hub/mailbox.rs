@@ -7,7 +7,7 @@ use std::{
     collections::{HashSet, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -73,6 +73,8 @@ pub(crate) struct Mailbox {
     waker: AtomicWaker,
     budget: usize,
     serial: u64,
+    /// Some subscription does not end the connection when its client reads too slowly.
+    lenient: AtomicBool,
     /// Secret of an emulated or unidirectional session.
     session: Option<Arc<str>>,
 }
@@ -143,6 +145,7 @@ impl Mailbox {
             waker: AtomicWaker::new(),
             budget,
             serial: SERIAL.fetch_add(1, Ordering::Relaxed),
+            lenient: AtomicBool::new(false),
             session,
         }
     }
@@ -240,6 +243,26 @@ impl Mailbox {
     pub(crate) fn close(&self, why: Disconnect) {
         self.state.lock().closed.get_or_insert(why);
         self.waker.wake();
+    }
+
+    /// From now on a client that reads too slowly keeps its connection.
+    pub(crate) fn be_lenient(&self) {
+        self.lenient.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_lenient(&self) -> bool {
+        self.lenient.load(Ordering::Relaxed)
+    }
+
+    /// Ready when the connection is to end, whatever is queued.
+    pub(crate) fn poll_closed(&self, cx: &Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.state.lock().closed.is_some() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Bytes queued or taken and not yet written.

@@ -2,7 +2,7 @@
 //!
 //! Lives here and not in `transport` because the node drives links and must not know a single transport.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
 
@@ -64,6 +64,10 @@ pub trait Link: Send + 'static {
 
     /// The first command was decoded: from now on the generation is known (V1 gets native pings on WebSocket).
     fn decided(&mut self, _version: Version) {}
+
+    /// A peer that takes nothing may do so for this long from now on, instead of the write time limit: its subscriptions do not
+    /// end the connection when it reads too slowly (`slow_policy`). For links without such a limit there is nothing to do.
+    fn be_patient(&mut self, _longest: Duration) {}
 
     /// Waits for the next frame. Cancel safe: dropping the future loses nothing.
     ///

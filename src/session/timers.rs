@@ -216,6 +216,21 @@ impl Session {
         }));
     }
 
+    /// How long a peer may be silent until it is known to be gone: a ping comes, and then its pong is late.
+    pub(crate) fn patience(&self) -> Duration {
+        const WITHOUT_PINGS: Duration = Duration::from_secs(60);
+        let pong = self.pong_timeout().unwrap_or_default();
+        self.ping_interval()
+            .map_or(WITHOUT_PINGS, |interval| interval + pong)
+    }
+
+    /// The peer took nothing for so long and may do so, which leaves it no time to answer a ping either.
+    pub(crate) fn stalled(&mut self, time: Duration) {
+        if let Some(pong) = &mut self.timers.pong {
+            *pong += time;
+        }
+    }
+
     /// A pong arrived; exactly one per ping is allowed.
     pub(super) fn pong(&mut self, out: &mut Effects) {
         if self.timers.pong.take().is_none() {

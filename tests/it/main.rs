@@ -54,6 +54,8 @@ mod metrics;
 #[cfg(test)]
 mod nginx;
 #[cfg(test)]
+mod origins;
+#[cfg(test)]
 mod presence;
 #[cfg(test)]
 mod proxy;
@@ -68,6 +70,8 @@ mod sdk;
 mod server_api;
 #[cfg(test)]
 mod shutdown;
+#[cfg(test)]
+mod slow;
 mod smoke;
 mod sockjs;
 #[cfg(test)]

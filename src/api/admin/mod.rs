@@ -22,7 +22,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 
 use self::{attempts::Attempts, interface::Interface, session::Sessions};
-use super::{Api, http};
+use super::{Api, forged::is_forged, http};
 use crate::model::{Now, Secret};
 
 mod attempts;
@@ -179,6 +179,10 @@ async fn call(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     }
     if !admin.allows(request.headers()) {
         return http::bare(StatusCode::UNAUTHORIZED);
+    }
+    if admin.insecure && is_forged(request.headers()) {
+        tracing::warn!("operator's call of a foreign page refused");
+        return http::bare(StatusCode::FORBIDDEN);
     }
     let body = match http::read(&admin.api, request.into_body()).await {
         Ok(body) => body,

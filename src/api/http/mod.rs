@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Api, ERROR_MODE, ErrorMode, Failure, Via,
     batch::{Batch, BatchResponse},
+    forged::is_forged,
     json, key,
     legacy::{Refusal, Reply},
     method::{Answer, Call, Method},
@@ -42,7 +43,7 @@ pub struct HttpConfig {
     pub error_mode: ErrorMode,
     /// Serve on the external listener; whoever mounts the router looks at it.
     pub external: bool,
-    /// No key check.
+    /// No key check; forms of other origins' pages are refused (403).
     pub insecure: bool,
 }
 
@@ -137,6 +138,13 @@ impl Http {
         }
         if !self.allowed(&request) {
             return bare(StatusCode::UNAUTHORIZED);
+        }
+        if self.insecure && is_forged(request.headers()) {
+            tracing::warn!(
+                path = request.uri().path(),
+                "API call of a foreign page refused"
+            );
+            return bare(StatusCode::FORBIDDEN);
         }
         let (parts, body) = request.into_parts();
         let asked = parts.headers.get(ERROR_MODE).map(HeaderValue::as_bytes);

@@ -47,6 +47,9 @@ mod link;
 mod metrics;
 mod options;
 mod partition;
+#[cfg(test)]
+#[path = "../../../tests/it/support/ports.rs"]
+mod ports;
 mod presence;
 mod pubsub;
 mod repair;

@@ -79,6 +79,8 @@ struct Connection {
     effects: Effects,
     outgoing: Outgoing,
     delay: Delay,
+    /// The link knows that its peer may read slowly.
+    patient: bool,
     report: Report,
     ending: Option<Ending>,
     /// The end is decided, running calls are waited for until then.
@@ -162,6 +164,7 @@ impl Connection {
             effects: Effects::new(),
             outgoing: Outgoing::new(),
             delay: Delay::new(&shared.config.client),
+            patient: false,
             report,
             ending: None,
             leaving: None,

@@ -1,15 +1,25 @@
 //! The batch of one connection: finished frames on their way to one write, and what they count for.
 
-use std::time::Duration;
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Connection, Ending, Link};
 use crate::{
+    hub::Mailbox,
     model::{Broadcast, Disconnect, Watch},
     node::config::ClientConfig,
 };
+
+/// How long a peer that takes nothing may hold up the end of its session.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// The batch that is being put together.
 pub(super) struct Outgoing {
@@ -116,6 +126,34 @@ impl Outgoing {
     }
 }
 
+/// A write that may take long ends early when the queue runs over, and soon when the session is to end.
+async fn patiently(
+    send: impl Future<Output = Result<(), Disconnect>>,
+    mailbox: &Arc<Mailbox>,
+) -> Result<(), Disconnect> {
+    let mut send = pin!(send);
+    let mut closing: Option<Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+    poll_fn(|cx| {
+        if let Poll::Ready(sent) = send.as_mut().poll(cx) {
+            return Poll::Ready(sent);
+        }
+        // Rare, so it is not part of every connection's future.
+        let closing = closing.get_or_insert_with(|| Box::pin(closing_of(Arc::clone(mailbox))));
+        closing
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(Disconnect::WRITE_ERROR))
+    })
+    .await
+}
+
+async fn closing_of(mailbox: Arc<Mailbox>) {
+    poll_fn(|cx| mailbox.poll_closed(cx)).await;
+    if !mailbox.overflowed() {
+        sleep(FAREWELL).await;
+    }
+}
+
 impl Connection {
     /// Writes the batch; false when the link is broken or the end allows no more writing.
     pub(super) async fn write<L: Link>(&mut self, link: &mut L) -> bool {
@@ -133,7 +171,18 @@ impl Connection {
             self.settle_mailbox();
             return true;
         }
-        let sent = link.send(&mut self.outgoing.batch).await;
+        if !self.patient && self.mailbox.is_lenient() {
+            self.patient = true;
+            link.be_patient(self.session.patience());
+        }
+        let sent = if self.patient {
+            let began = Instant::now();
+            let sent = patiently(link.send(&mut self.outgoing.batch), &self.mailbox).await;
+            self.session.stalled(began.elapsed());
+            sent
+        } else {
+            link.send(&mut self.outgoing.batch).await
+        };
         self.outgoing.reset();
         self.settle_mailbox();
         if let Err(why) = sent {

@@ -13,7 +13,7 @@ use crate::{
     hub::{Mailbox, Subscriber},
     model::{
         Channel, ChannelEvent, ClientError, ClientInfo, Control, Disconnect, RecoveryMode,
-        Rejection, Target, UserId,
+        Rejection, SlowPolicy, Target, UserId,
     },
     protocol::{ConnectRequest, SubscribeRequest},
     session::{Call, Identified, Join, Joined, Leave, Outcome, Refreshed, SubRefreshed},
@@ -252,6 +252,9 @@ impl Caller {
             filter: options.filter.clone(),
             slow: options.effective_slow_policy(),
         };
+        if subscriber.slow != SlowPolicy::Disconnect {
+            self.mailbox.be_lenient();
+        }
         let (shared, interest) = (&self.shared, &self.shared.interest);
         interest.join(shared, &channel, subscriber).await?;
         if options.presence {

@@ -51,6 +51,8 @@ pub(super) struct GrpcLink {
     pub(super) limits: Limits,
     pub(super) scope: Option<StreamScope>,
     pub(super) settings: Arc<Settings>,
+    /// Longest time in which the peer takes nothing.
+    pub(super) write_timeout: Duration,
     pub(super) failure: Option<Failure>,
 }
 
@@ -93,6 +95,10 @@ impl Link for GrpcLink {
         }
     }
 
+    fn be_patient(&mut self, longest: Duration) {
+        self.write_timeout = self.write_timeout.max(longest);
+    }
+
     fn recv(&mut self) -> impl Future<Output = Result<Inbound, Disconnect>> + Send {
         poll_fn(|cx| self.poll_recv(cx))
     }
@@ -101,7 +107,7 @@ impl Link for GrpcLink {
         if batch.is_empty() {
             return Ok(());
         }
-        let sent = self.outlet.send(batch, self.settings.write_timeout).await;
+        let sent = self.outlet.send(batch, self.write_timeout).await;
         batch.clear();
         sent.map_err(|_stuck| Disconnect::WRITE_ERROR)
     }

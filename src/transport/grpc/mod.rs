@@ -187,6 +187,7 @@ impl<S: Serve> Communicate<S> {
             limits: call.limits,
             scope: StreamScope::current(),
             settings: self.0.settings.clone(),
+            write_timeout: self.0.settings.write_timeout,
             failure: None,
         };
         let serve = self.0.serve.clone();

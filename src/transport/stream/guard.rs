@@ -23,7 +23,7 @@ use http::{
 use super::request::empty;
 use crate::transport::{Origins, drained};
 
-/// Kinds of content that a form sends.
+/// Kinds of content that a form sends, and any script without asking (Fetch standard, "CORS-safelisted request-header").
 const FORMS: [&str; 3] = [
     "application/x-www-form-urlencoded",
     "multipart/form-data",
@@ -109,10 +109,12 @@ fn is_forged(request: &Request, origins: &Origins) -> bool {
     blind && !(allowed && headers.contains_key(ORIGIN))
 }
 
+/// A script sends bytes without a kind as readily as a form.
 fn is_form(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
-    kind.is_some_and(|kind| FORMS.iter().any(|form| form.eq_ignore_ascii_case(kind)))
+    let Some(kind) = headers.get(CONTENT_TYPE) else {
+        return true;
+    };
+    let kind = kind.to_str().unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    FORMS.iter().any(|form| form.eq_ignore_ascii_case(kind))
 }

@@ -38,6 +38,8 @@ pub(in crate::transport) struct StreamLink<W: LastWord> {
     first: Option<Inbound>,
     outlet: Outlet<W>,
     settings: Arc<Settings>,
+    /// Longest time in which the peer takes nothing.
+    write_timeout: Duration,
     /// How to get rid of an HTTP/2 stream whose peer does not read.
     scope: Option<StreamScope>,
     /// Who waits for the beginning; the link tells of the end by itself then.
@@ -56,6 +58,7 @@ impl<W: LastWord> StreamLink<W> {
         Self {
             first: Some(first),
             outlet,
+            write_timeout: settings.write_timeout,
             settings,
             scope: StreamScope::current(),
             begun: None,
@@ -101,6 +104,10 @@ impl<W: LastWord> Link for StreamLink<W> {
         }
     }
 
+    fn be_patient(&mut self, longest: Duration) {
+        self.write_timeout = self.write_timeout.max(longest);
+    }
+
     fn recv(&mut self) -> impl Future<Output = Result<Inbound, Disconnect>> + Send {
         poll_fn(|cx| match self.first.take() {
             Some(first) => Poll::Ready(Ok(first)),
@@ -120,7 +127,7 @@ impl<W: LastWord> Link for StreamLink<W> {
         {
             return Err(Disconnect::WRITE_ERROR);
         }
-        let sent = self.outlet.send(batch, self.settings.write_timeout).await;
+        let sent = self.outlet.send(batch, self.write_timeout).await;
         batch.clear();
         sent.map_err(|_stuck| Disconnect::WRITE_ERROR)
     }

@@ -412,6 +412,7 @@ const fn undisturbed(row: &Row) -> (u64, u64, u64) {
 
 /// All of them, two at a time, and one table.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "with the machine for itself; `cargo test --test it -- --ignored fault::runs` runs it"]
 async fn every_fault_is_repaired_or_declared() {
     let (mut rows, mut broken) = (Vec::new(), Vec::new());
     macro_rules! two {

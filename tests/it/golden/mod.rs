@@ -10,13 +10,12 @@ mod transports;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
 use serde_json::Value;
 
-use crate::support::{Program, sdk_python};
+use crate::support::{Program, free_range, sdk_python};
 
 /// Longest time for one recording.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -243,23 +242,4 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
         copy(&entry.path(), &to.join(entry.file_name()));
     }
-}
-
-/// The first of so many free ports in a row, below those that connections are given by the system: nobody else takes them.
-fn free_range(count: usize) -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    const PORTS: std::ops::Range<u32> = 11_000..31_000;
-    let places = PORTS.end - PORTS.start;
-    // Programs that run at the same time begin somewhere else.
-    let own = std::process::id().wrapping_mul(977) % places;
-    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let step = u32::try_from(count).unwrap_or(1);
-    for _ in 0..1000 {
-        let at = own.wrapping_add(NEXT.fetch_add(step, Ordering::Relaxed)) % places;
-        let first = u16::try_from(PORTS.start + at).unwrap_or_default();
-        if (first..).take(count).all(free) {
-            return first;
-        }
-    }
-    panic!("no {count} free ports in a row");
 }

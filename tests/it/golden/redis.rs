@@ -1,7 +1,7 @@
 //! Keys, messages and effects in Redis as recorded: the steps of the recording done with this server, and what others might send.
 
-use super::{LIMIT, Recording, free_range};
-use crate::support::{needed, sdk_python};
+use super::{LIMIT, Recording};
+use crate::support::{free_range, needed, sdk_python};
 
 /// Ports that one run uses.
 const PORTS: usize = 70;

@@ -7,8 +7,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{LIMIT, Recording, free_range};
-use crate::support::{needed, sdk_python};
+use super::{LIMIT, Recording};
+use crate::support::{free_range, needed, sdk_python};
 
 /// Ports of the eight workers of the recorder.
 const PORTS: usize = 80;

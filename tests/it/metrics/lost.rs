@@ -52,7 +52,8 @@ fn settings(redis: &RedisServer, silent: u16) -> Value {
         "prometheus": {"enabled": true},
         "node": {"info_metrics_aggregate_interval": "100ms"},
         "engine": {"type": "redis", "redis": {"address": format!("redis://{}", redis.address())}},
-        "client": {"queue_max_size": 3_000_000, "concurrency": 4},
+        // So much that it cannot all come in between two looks at what waits.
+        "client": {"queue_max_size": 30_000_000, "concurrency": 4},
         "websocket": {"write_timeout": "100s"},
         "rpc": {
             "proxy": {"endpoint": format!("http://127.0.0.1:{silent}/x"), "timeout": "200ms"},

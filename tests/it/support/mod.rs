@@ -6,6 +6,7 @@ mod dev;
 mod haproxy;
 #[cfg(test)]
 mod nginx;
+mod ports;
 mod program;
 #[cfg(test)]
 #[expect(dead_code, reason = "the library's tests use all of it")]
@@ -19,11 +20,12 @@ pub(crate) use dev::Dev;
 pub(crate) use haproxy::HaProxy;
 #[cfg(test)]
 pub(crate) use nginx::{Nginx, examine, repository};
+pub(crate) use ports::{free_ports, free_range};
 pub(crate) use program::{
     Program, Running, autobahn, backend_python, backend_rust, browser, centripetal, h2spec, needed,
     sdk_go, sdk_javascript, sdk_python,
 };
 #[cfg(test)]
 pub(crate) use redis::RedisServer;
-pub(crate) use server::{Folder, Server, free_ports, http_client};
+pub(crate) use server::{Folder, Server, http_client};
 pub(crate) use tls::{Certificates, TlsSocket};

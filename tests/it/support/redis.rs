@@ -1,7 +1,6 @@
 //! Real Redis servers on free ports with folders of their own, ended with the test. Used by the library's tests as well.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -12,6 +11,8 @@ use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout},
 };
+
+use super::ports::free_ports;
 
 /// How long a server may take to answer.
 const START: Duration = Duration::from_secs(30);
@@ -290,18 +291,6 @@ fn spawn(folder: &Path, settings: &str) -> Child {
     let log = log.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let spawned = command.stdout(log).stderr(Stdio::null()).spawn();
     spawned.unwrap_or_else(|error| panic!("{program:?}, which ci/install.sh installs: {error}"))
-}
-
-/// Ports that were free a moment ago; the first below those of cluster buses.
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind(("127.0.0.1", 0)));
-    listeners.map(|listener| {
-        let address = listener.and_then(|listener| listener.local_addr());
-        address.map_or_else(
-            |error| panic!("no free port: {error}"),
-            |address| address.port(),
-        )
-    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! Starts the executable under test with a configuration of its own and ends it with the test.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     sync::LazyLock,
@@ -16,6 +15,8 @@ use tokio::{
     process::{Child, Command},
     time::{Instant, sleep, timeout},
 };
+
+use super::ports::free_ports;
 
 /// The settings, in the folder of a server.
 const CONFIG: &str = "config.json";
@@ -162,7 +163,7 @@ impl Server {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("the server ended with {status}:\n{}", self.log()));
             }
-            if asked(self).await {
+            if asked(self).await && self.alive() {
                 return Ok(());
             }
             sleep(Duration::from_millis(20)).await;
@@ -338,15 +339,6 @@ impl Server {
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.0.join("log")).unwrap_or_default()
     }
-}
-
-/// Free ports of this machine. All are held while choosing, so they differ.
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind(("127.0.0.1", 0)));
-    listeners.map(|listener| {
-        let address = listener.and_then(|listener| listener.local_addr());
-        address.map_or(0, |address| address.port())
-    })
 }
 
 /// Making a client is costly, so there is one. Its connections are not kept: they would belong to the runtime of one test.

@@ -33,6 +33,8 @@ pub(in crate::transport::sockjs) struct SessionLink {
     held: Held,
     version: Option<Version>,
     timer: Pin<Box<Sleep>>,
+    /// Longest time in which a receiver takes nothing.
+    write_timeout: Duration,
     settings: Arc<Settings>,
 }
 
@@ -62,6 +64,7 @@ impl SessionLink {
             held: Held { session, sessions },
             version: None,
             timer: Box::pin(sleep(WITHOUT_RECEIVER)),
+            write_timeout: settings.write_timeout,
             settings,
         }
     }
@@ -125,7 +128,7 @@ impl SessionLink {
         if self.poll_abandoned(&mut state, cx).is_ready() {
             return Poll::Ready(Err(Disconnect::CONNECTION_CLOSED));
         }
-        let limit = since.max(state.taken) + self.settings.write_timeout;
+        let limit = since.max(state.taken) + self.write_timeout;
         if state.received && self.poll_timer(limit, cx).is_ready() {
             return Poll::Ready(Err(Disconnect::WRITE_ERROR));
         }
@@ -150,6 +153,10 @@ impl Link for SessionLink {
         if version == Version::V2 {
             self.held.session.state.lock().beats = false;
         }
+    }
+
+    fn be_patient(&mut self, longest: Duration) {
+        self.write_timeout = self.write_timeout.max(longest);
     }
 
     fn recv(&mut self) -> impl Future<Output = Result<Inbound, Disconnect>> + Send {

@@ -102,6 +102,8 @@ pub(super) struct WebSocketLink<S> {
     first: Option<Box<ConnectRequest>>,
     keepalive: Option<Keepalive>,
     state: State,
+    /// Longest time in which the peer takes nothing.
+    write_timeout: Duration,
     settings: Arc<Settings>,
 }
 
@@ -125,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
             first: None,
             keepalive: terms.native_ping.then(|| Keepalive::v2(interval, patience)),
             state: State::Open,
+            write_timeout: settings.write_timeout,
             settings,
         }
     }
@@ -214,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
     }
 
     async fn write_slowly(&mut self, batch: &[Bytes], mut cursor: Cursor) -> io::Result<()> {
-        let limit = self.settings.write_timeout;
+        let limit = self.write_timeout;
         while cursor.frame < batch.len() {
             let goal = cursor.frame + 1;
             timeout(
@@ -308,6 +311,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
         }
     }
 
+    fn be_patient(&mut self, longest: Duration) {
+        self.write_timeout = self.write_timeout.max(longest);
+    }
+
     fn recv(&mut self) -> impl Future<Output = Result<Inbound, Disconnect>> + Send {
         poll_fn(|cx| self.poll_recv(cx))
     }
@@ -330,6 +337,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
 
     async fn close(mut self, close: Close) {
         let code = close.disconnect.code;
+        self.write_timeout = self.settings.write_timeout;
         match std::mem::replace(&mut self.state, State::Broken) {
             State::PeerClosed(answer) => {
                 // The peer waits for nothing but this, and may be gone already.
