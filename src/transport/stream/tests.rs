@@ -85,7 +85,7 @@ async fn forms_of_foreign_pages_are_refused() {
     }
     // Bytes without a kind.
     assert_eq!(ask(Method::POST, &[foreign]).await.0, 403);
-    assert_eq!(ask(Method::GET, &[foreign]).await.0, 200);
+    assert_eq!(ask(Method::GET, &[foreign]).await.0, 405);
     let site = |site| ("sec-fetch-site", site);
     let mode = |mode| ("sec-fetch-mode", mode);
     for (headers, status) in [
