@@ -9,6 +9,9 @@ const charts = (() => {
 
   const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
+  const clock = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+  const times = (seconds) => seconds.map((second) => clock.format(second * 1000));
+
   /** A chart with lines of these names in an element; `draw` takes [times, values of the first line, ...]. */
   function chart(element, names) {
     let plot = null;
@@ -22,7 +25,7 @@ const charts = (() => {
         height: 180,
         cursor: { y: false },
         scales: { y: { range: (_, __, top) => [0, Math.max(1, top * 1.1)] } },
-        axes: [axis, { ...axis, size: 44, values: (_, values) => values.map((value) => short.format(value)) }],
+        axes: [{ ...axis, space: 90, values: (_, seconds) => times(seconds) }, { ...axis, size: 44, values: (_, values) => values.map((value) => short.format(value)) }],
         series: [
           {},
           ...names.map((label, index) => ({

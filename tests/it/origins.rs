@@ -210,7 +210,10 @@ async fn forms_of_other_pages_change_nothing() {
         for kind in FORMS {
             let (method, rule) = (Method::POST, Rule::Cors);
             let form = request(&server, &(method, path, body, kind, rule));
-            let (status, headers) = head(form.header("origin", EVIL)).await;
+            let form = form
+                .header("origin", EVIL)
+                .header("sec-fetch-site", "cross-site");
+            let (status, headers) = head(form.header("sec-fetch-mode", "cors")).await;
             assert_eq!(status, StatusCode::FORBIDDEN, "{path} {kind:?}");
             assert!(!headers.contains_key(ALLOWED), "{path} {kind:?}");
         }

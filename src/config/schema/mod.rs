@@ -46,7 +46,7 @@ table! {
     B uni_http_stream   section(&[transport::UNI_HTTP_STREAM]) "HTTP streaming for clients that only listen.";
     B uni_websocket     section(&[transport::UNI_WEBSOCKET])   "WebSocket for clients that only listen.";
     A uni_grpc          section(&[transport::UNI_GRPC])        "gRPC stream for clients that only listen.";
-    B emulation         section(&[transport::EMULATION])       "Back-channel of SSE and HTTP streaming; serves whenever one of them does." [missing];
+    B emulation         section(&[transport::EMULATION])       "Back-channel of SSE and HTTP streaming; serves whenever one of them does.";
     A admin             section(&[server::ADMIN])              "Web interface for operators.";
     A prometheus        section(&[server::PROMETHEUS])         "Metrics endpoint for Prometheus.";
     A health            section(&[server::HEALTH])             "Liveness endpoint.";

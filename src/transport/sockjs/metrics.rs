@@ -21,6 +21,14 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
+    const ALL: [Self; 5] = [
+        Self::SecondReceiver,
+        Self::Busy,
+        Self::TooLarge,
+        Self::Timeout,
+        Self::Origin,
+    ];
+
     const fn label(self) -> &'static str {
         match self {
             Self::SecondReceiver => "second_receiver",
@@ -53,6 +61,10 @@ impl Metrics {
             Opts::new("sockjs_refused_total", "SockJS requests refused.").namespace(NAMESPACE),
             &["reason"],
         )?;
+        // All show from the start.
+        for why in Refusal::ALL {
+            refused.with_label_values(&[why.label()]);
+        }
         registry.register(Box::new(sessions.clone()))?;
         registry.register(Box::new(refused.clone()))?;
         Ok(Self { sessions, refused })

@@ -109,10 +109,10 @@ fn is_forged(request: &Request, origins: &Origins) -> bool {
     blind && !(allowed && headers.contains_key(ORIGIN))
 }
 
-/// A script sends bytes without a kind as readily as a form.
+/// A script sends bytes without a kind as readily as a form does with one; programs that are no browsers do so, too.
 fn is_form(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE) else {
-        return true;
+        return headers.contains_key(SITE);
     };
     let kind = kind.to_str().unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();

@@ -83,8 +83,10 @@ async fn forms_of_foreign_pages_are_refused() {
         assert_eq!(ask(Method::POST, &[own, kind]).await.0, 200);
         assert_eq!(ask(Method::POST, &[kind]).await.0, 200);
     }
-    // Bytes without a kind.
-    assert_eq!(ask(Method::POST, &[foreign]).await.0, 403);
+    // Bytes without a kind, from a browser and from a program.
+    let browser = ("sec-fetch-site", "cross-site");
+    assert_eq!(ask(Method::POST, &[foreign, browser]).await.0, 403);
+    assert_eq!(ask(Method::POST, &[foreign]).await.0, 200);
     assert_eq!(ask(Method::GET, &[foreign]).await.0, 405);
     let site = |site| ("sec-fetch-site", site);
     let mode = |mode| ("sec-fetch-mode", mode);
