@@ -7,7 +7,7 @@
 const BLOCK: usize = 16;
 /// Places of one hash that are compared.
 const CANDIDATES: usize = 249;
-/// Longer payloads are sent complete: the work for one grows with its length times [`CANDIDATES`].
+/// Longer payloads are sent complete: the work for one grows with its length times the places that are tried for each match.
 pub const MAX_LENGTH: usize = 1 << 20;
 
 const DIGITS: &[u8; 64] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz~";
