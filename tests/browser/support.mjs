@@ -14,7 +14,7 @@ import readline from 'node:readline';
 
 /** How long anything awaited may take, milliseconds; the machine may be busy. */
 export const PATIENCE = 45_000;
-const TOTAL = 85_000;
+const TOTAL = 170_000;
 
 export function setting(name) {
   const value = process.env[name];
@@ -57,6 +57,8 @@ export async function withBrowser({ flags: more = [], ...options }, use) {
     headless: true,
     args: [...flags(), ...more],
     viewport: { width: 1280, height: 800 },
+    // Without a graphics processor every frame of an animation is work.
+    reducedMotion: 'reduce',
     ...options,
   });
   context.setDefaultTimeout(PATIENCE);
@@ -211,7 +213,7 @@ export async function until(what, holds) {
       return held;
     }
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
-    await new Promise((resolve) => { setTimeout(resolve, 25); });
+    await new Promise((resolve) => { setTimeout(resolve, 100); });
   }
 }
 

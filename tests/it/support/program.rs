@@ -18,7 +18,7 @@ use tokio::{
 use super::Server;
 
 /// Longest life of a program; they end themselves after a minute.
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// A program and its first arguments.
 #[derive(Clone, Debug)]
