@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::likeness::likeness;
 use crate::config::{schema, warning::Warning};
 
 /// Keys in lower case, dotted keys as nesting. Of a repeated key the last one wins; sections are put together.
@@ -52,6 +53,9 @@ pub(super) fn unknown(paths: &[String]) -> Vec<Warning> {
         .collect()
 }
 
+/// What a hint has to have in common with what was written.
+const LEAST: f64 = 0.6;
+
 /// The known key most like this one: same place and nearly the same word, or a flat old name with the same parts.
 fn nearest<'a>(path: &str, known: &'a [String]) -> Option<&'a str> {
     let path = without_indices(path);
@@ -62,19 +66,15 @@ fn nearest<'a>(path: &str, known: &'a [String]) -> Option<&'a str> {
         candidate == flat || (path.contains('_') && candidate.ends_with(&format!("_{flat}")))
     });
     let sibling = || {
-        let likeness = |candidate: &str| strsim::normalized_damerau_levenshtein(word, candidate);
         let siblings = known
             .iter()
             .filter(|known| known.rsplit_once('.').map_or("", |(parent, _)| parent) == parent);
         most_alike(siblings, |known| {
-            likeness(known.rsplit_once('.').map_or(known, |(_, word)| word))
+            let last = known.rsplit_once('.').map_or(known, |(_, word)| word);
+            likeness(word, last, LEAST)
         })
     };
-    let anywhere = || {
-        most_alike(known.iter(), |known| {
-            strsim::normalized_damerau_levenshtein(&path, known)
-        })
-    };
+    let anywhere = || most_alike(known.iter(), |known| likeness(&path, known, LEAST));
     parts.or_else(sibling).or_else(anywhere).map(String::as_str)
 }
 
@@ -84,11 +84,10 @@ fn flattened(path: &str) -> String {
 
 fn most_alike<'a>(
     candidates: impl Iterator<Item = &'a String>,
-    likeness: impl Fn(&str) -> f64,
+    likeness: impl Fn(&str) -> Option<f64>,
 ) -> Option<&'a String> {
     candidates
-        .map(|candidate| (likeness(candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.6)
+        .filter_map(|candidate| Some((likeness(candidate)?, candidate)))
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate)
 }

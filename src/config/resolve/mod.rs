@@ -15,6 +15,7 @@ use super::{
 };
 
 mod keys;
+mod likeness;
 mod list;
 mod variables;
 

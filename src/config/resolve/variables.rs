@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use regex::Regex;
 use serde_json::{Map, Value};
 
-use super::{Place, Resolver, Unresolved};
+use super::{Place, Resolver, Unresolved, likeness::likeness};
 use crate::config::{
     environment::{COMPATIBLE_PREFIX, Environment, OWN_PREFIX},
     schema::{self, Field, Kind, Tables},
@@ -195,13 +195,7 @@ fn constant(pattern: &str) -> Regex {
 fn nearest<'a>(name: &str, known: &'a BTreeSet<String>) -> Option<&'a str> {
     known
         .iter()
-        .map(|candidate| {
-            (
-                strsim::normalized_damerau_levenshtein(name, candidate),
-                candidate,
-            )
-        })
-        .filter(|(likeness, _)| *likeness >= 0.8)
+        .filter_map(|candidate| Some((likeness(name, candidate, 0.8)?, candidate)))
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, candidate)| candidate.as_str())
 }
