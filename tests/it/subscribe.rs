@@ -312,6 +312,8 @@ async fn joins_and_leaves_are_told(on: Transport) {
 async fn leaving_a_channel_is_final(on: Transport) {
     let server = server(settings()).await;
     let mut client = on.user(&server, "alice").await;
+    let mut witness = Transport::Json.user(&server, "bob").await;
+    witness.subscribe(json!({"channel": "news"})).await;
     let leave = json!({"unsubscribe": {"channel": "news"}});
     let left = json!({"unsubscribe": {}});
     assert_eq!(client.call(leave.clone()).await, left, "never subscribed");
@@ -322,6 +324,8 @@ async fn leaving_a_channel_is_final(on: Transport) {
     server.publish("other", &json!("heard")).await;
     let push = json!({"channel": "other", "pub": {"data": "heard"}});
     assert_eq!(client.push().await, push);
+    // Channels do not wait for each other: who comes back before this one was delivered may hear it.
+    assert_eq!(witness.push().await["pub"]["data"], "unheard");
     client.subscribe(json!({"channel": "news"})).await;
     server.publish("news", &json!("again")).await;
     assert_eq!(client.push().await["pub"]["data"], "again");
