@@ -117,8 +117,8 @@ impl Transport {
         let wire = match self {
             Self::Grpc => Wire::Grpc(Box::new(Call::open(server, headers).await?)),
             Self::SockJs => Wire::SockJs(Box::new(SockJs::open(server, headers).await?)),
-            Self::Json => Wire::Socket(Box::new(Socket::open(server, false, headers).await)),
-            Self::Protobuf => Wire::Socket(Box::new(Socket::open(server, true, headers).await)),
+            Self::Json => Wire::Socket(Box::new(Socket::open(server, false, headers).await?)),
+            Self::Protobuf => Wire::Socket(Box::new(Socket::open(server, true, headers).await?)),
             _ => Wire::Stream(Box::new(Stream::new(server, self.form(), headers))),
         };
         Ok(Client::over(self, wire))

@@ -127,15 +127,17 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Opens a connection that speaks Protobuf or JSON.
+    /// Opens a connection that speaks Protobuf or JSON, unless the handshake fails.
     pub(super) async fn open(
         server: &Server,
         protobuf: bool,
         headers: &[(&'static str, &str)],
-    ) -> Self {
+    ) -> Result<Self, Close> {
         let query = if protobuf { "format=protobuf" } else { "" };
-        let (socket, _) = Offer { query, headers }.handshake(server).await.unwrap();
-        Self { socket, protobuf }
+        let opened = Offer { query, headers }.handshake(server).await;
+        // A server may end in the middle of it.
+        let (socket, _) = opened.map_err(|error| Close::told(0, &error.to_string()))?;
+        Ok(Self { socket, protobuf })
     }
 
     /// The same through a front, with TLS.
