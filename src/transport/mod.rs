@@ -23,6 +23,7 @@ use crate::{
 mod close;
 pub mod emulated;
 pub mod grpc;
+mod lent;
 mod metrics;
 mod origin;
 mod outlet;
@@ -35,6 +36,7 @@ pub(crate) mod testing;
 pub mod uni;
 pub mod websocket;
 
+pub use lent::Lent;
 pub use metrics::Metrics;
 pub use origin::{InvalidOrigin, Origins};
 pub use peer::{InvalidNetwork, PeerRules, TrustedProxies};
@@ -84,9 +86,14 @@ impl Serve for Node {
     }
 }
 
-/// What a listener with TLS serves. The WebSocket endpoint takes exactly this back out of hyper, or else a [`TcpStream`];
-/// anything else stays behind hyper's wrapper.
+/// What a listener with TLS serves. The WebSocket endpoint takes exactly this back out of hyper, or else a [`TcpStream`], both
+/// [`Lent`] or not; anything else stays behind hyper's wrapper.
 pub type SecuredStream = Box<tokio_rustls::server::TlsStream<TcpStream>>;
+
+/// Response extension: the body ends with its session and not before, so that whoever serves the connection can be rid of what
+/// is only for its other requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unending;
 
 /// Request extension: the other end of the connection, put there by the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

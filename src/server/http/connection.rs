@@ -2,12 +2,13 @@
 //! graceful end.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -25,11 +26,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Metrics, Site, Visit, fault, headers};
+use super::{
+    Metrics, Site, Visit, fault, headers,
+    unending::{self, Handover},
+};
 use crate::{
     server::{entrance::Arrival, tls::Protocol},
     transport::{
-        Tasks,
+        Lent, Tasks,
         grpc::{Config, ConnectionAge, StreamScope},
     },
 };
@@ -151,6 +155,8 @@ pub(in crate::server) struct Limits {
     pub(in crate::server) aged: Option<CancellationToken>,
     /// A request was seen.
     pub(in crate::server) seen: Arc<AtomicBool>,
+    /// A response that goes on without hyper.
+    pub(super) handover: Handover,
 }
 
 impl Limits {
@@ -159,6 +165,7 @@ impl Limits {
             stop: stop.child_token(),
             aged: ages.then(CancellationToken::new),
             seen: Arc::default(),
+            handover: Handover::default(),
         }
     }
 
@@ -196,11 +203,11 @@ macro_rules! graceful {
 }
 
 graceful!(
-    hyper::server::conn::http1::UpgradeableConnection<TokioIo<S>, Visit>,
+    hyper::server::conn::http1::UpgradeableConnection<TokioIo<Lent<S>>, Visit>,
     hyper::Error
 );
 graceful!(
-    auto::UpgradeableConnection<'_, TokioIo<S>, Visit, Streams>,
+    auto::UpgradeableConnection<'_, TokioIo<Lent<S>>, Visit, Streams>,
     Failure
 );
 
@@ -222,7 +229,8 @@ where
 }
 
 /// Drives a connection to its end; which one it was is the peer's affair. Without patience the first request may come when
-/// it likes: HTTP/2 has its own pings. Returns why it failed, if it did.
+/// it likes: HTTP/2 has its own pings. Returns why it failed, if it did. A response that waits to go on without hyper is an end,
+/// too.
 pub(in crate::server) async fn drive<C>(
     connection: C,
     limits: &Limits,
@@ -242,7 +250,10 @@ where
     let mut stopping = false;
     loop {
         tokio::select! {
-            ended = connection.as_mut() => {
+            ended = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Pending if limits.handover.waits() => Poll::Ready(Ok(())),
+                polled => polled,
+            }) => {
                 let failure = ended.err().map(Into::into);
                 if let Some(error) = &failure {
                     tracing::debug!(%error, "connection ended");
@@ -311,7 +322,8 @@ pub(in crate::server) async fn serve<S: Duplex>(
 ) {
     let end_of_life = site.http2.end_of_life().filter(|_| site.grpc.is_some());
     let limits = Limits::new(&stop, end_of_life.is_some());
-    let (patience, io) = (Some(site.patience), TokioIo::new(stream));
+    let lent = Lent::new(stream);
+    let (patience, io) = (Some(site.patience), TokioIo::new(lent.clone()));
     let protocol = match arrival.protocol {
         Protocol::Unsaid if !site.finds_out() => Protocol::Http1,
         protocol => protocol,
@@ -350,5 +362,10 @@ pub(in crate::server) async fn serve<S: Duplex>(
     site.http2.count(failure.as_ref().filter(|_| speaks_http2));
     if failure.is_some_and(|failure| fault::is_too_large(&failure)) {
         site.metrics.too_large();
+    }
+    if let Some(response) = limits.handover.take()
+        && let Some(stream) = lent.take()
+    {
+        unending::serve(stream, response).await;
     }
 }

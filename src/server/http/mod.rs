@@ -19,10 +19,12 @@ mod connection;
 mod fault;
 mod headers;
 mod paths;
+mod unending;
 
 pub(super) use connection::{Duplex, Http2, Limits, Streams, drive, serve};
 pub use paths::{DuplicatePath, Paths};
 use paths::{Lookup, not_found, redirect};
+use unending::Handover;
 
 /// Methods that appear in metrics by their name.
 const METHODS: [Method; 9] = [
@@ -212,8 +214,15 @@ impl hyper::service::Service<Request<Incoming>> for Visit {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.limits.mark(&mut request);
         self.arrival.mark(request.extensions_mut());
+        let handover = Handover::suits(&request).then(|| self.limits.handover.clone());
         let answer = self.site.clone().answer(self.arrival.remote, request);
-        Box::pin(async move { Ok(answer.await) })
+        Box::pin(async move {
+            let response = answer.await;
+            match handover {
+                None => Ok(response),
+                Some(handover) => handover.offer(response).await,
+            }
+        })
     }
 }
 

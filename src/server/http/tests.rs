@@ -7,7 +7,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::transport::{Tasks, testing};
+use crate::transport::{Tasks, Unending, testing};
 
 struct Server {
     address: SocketAddr,
@@ -28,6 +28,12 @@ async fn start_with((shared, h2c): (bool, bool)) -> Server {
     paths
         .tree("tree", "/tree", Router::new().fallback(|| async { "tree" }))
         .unwrap();
+    let unending = Router::new().fallback(|body: String| async move {
+        let mut response = Response::new(Body::from(body));
+        response.extensions_mut().insert(Unending);
+        response
+    });
+    paths.exact("unending", "/unending", unending).unwrap();
     let registry = Registry::new();
     let metrics = Metrics::new(&registry, "centrifugo", true).unwrap();
     let site = Arc::new(Site {
@@ -139,6 +145,38 @@ async fn bodies_may_be_larger_than_headers() {
         ))
         .await;
     assert!(answer.ends_with(&body));
+}
+
+#[tokio::test]
+async fn what_never_ends_is_sent_without_hyper_and_then_closed() {
+    for shared in [false, true] {
+        let server = start(shared).await;
+        let body = "z".repeat(100_000);
+        let mut socket = server.connect().await;
+        // A request before it is nothing special.
+        for (version, end) in [(1, "\r\n0\r\n\r\n"), (0, "")] {
+            let request = format!(
+                "POST /unending HTTP/1.{version}\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            let first = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi";
+            socket.write_all(first.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\r\n\r\nhi") {
+                assert_ne!(socket.read_buf(&mut answer).await.unwrap(), 0);
+            }
+            socket.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer).await.unwrap();
+            assert!(
+                answer.ends_with(&format!("{body}{end}")),
+                "{shared} {version}"
+            );
+            let chunked = answer.contains("\r\ntransfer-encoding: chunked\r\n");
+            assert_eq!(chunked, version == 1);
+            socket = server.connect().await;
+        }
+    }
 }
 
 #[tokio::test]

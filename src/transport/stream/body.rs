@@ -14,7 +14,10 @@ use http::{
 };
 use http_body::Frame;
 
-use crate::transport::outlet::{LastWord, Messages};
+use crate::transport::{
+    Unending,
+    outlet::{LastWord, Messages},
+};
 
 /// Messages up to this size that are ready together become one piece of the body.
 const SMALL: usize = 4 * 1024;
@@ -117,6 +120,7 @@ pub(in crate::transport) fn head(
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     let mut response = Response::new(Body::new(body));
+    response.extensions_mut().insert(Unending);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     for (name, value) in FIXED {

@@ -33,7 +33,7 @@ use self::{
     link::{Settings, Terms, Uni, WebSocketLink},
     uni::{First, first_request},
 };
-use super::{ClientConfig, Metrics, Origins, PeerRules, SecuredStream, Serve, Tasks};
+use super::{ClientConfig, Lent, Metrics, Origins, PeerRules, SecuredStream, Serve, Tasks};
 use crate::{model::Peer, protocol::frame::Compression};
 
 mod frame;
@@ -158,23 +158,24 @@ impl<S: Serve> Endpoint<S> {
         // What a future captures keeps its place for as long as the session lives, so it captures a pointer.
         let peer = Box::new(peer);
         let connection = async move {
-            let taken = upgrade.await.map(Taken::from);
+            let taken = upgrade.await.map(Taken::of);
             match taken {
-                Ok(Taken::Socket(socket, read)) => {
+                Ok(Some(Taken::Socket(socket, read))) => {
                     let link = WebSocketLink::new(socket, &read, terms, settings).opened_by(first);
                     drop(read);
                     serve.serve(link, *peer).await;
                 }
-                Ok(Taken::Secured(stream, read)) => {
+                Ok(Some(Taken::Secured(stream, read))) => {
                     let link = WebSocketLink::new(stream, &read, terms, settings).opened_by(first);
                     drop(read);
                     Box::pin(serve.serve(link, *peer)).await;
                 }
-                Ok(Taken::Wrapped(upgraded)) => {
+                Ok(Some(Taken::Wrapped(upgraded))) => {
                     let io = TokioIo::new(upgraded);
                     let link = WebSocketLink::new(io, &[], terms, settings).opened_by(first);
                     Box::pin(serve.serve(link, *peer)).await;
                 }
+                Ok(None) => tracing::debug!("connection was taken before its upgrade"),
                 Err(error) => tracing::debug!(%error, "websocket upgrade error"),
             }
         };
@@ -193,23 +194,32 @@ enum Taken {
     Wrapped(Upgraded),
 }
 
-impl From<Upgraded> for Taken {
-    fn from(upgraded: Upgraded) -> Self {
-        let upgraded = match take(upgraded) {
-            Ok((socket, read)) => return Self::Socket(socket, read),
+impl Taken {
+    /// What it is; `None` when a stream that was lent has been taken back.
+    fn of(upgraded: Upgraded) -> Option<Self> {
+        let upgraded = match unwrapped(upgraded) {
+            Ok((socket, read)) => return Some(Self::Socket(socket, read)),
             Err(upgraded) => upgraded,
         };
-        match take(upgraded) {
-            Ok((stream, read)) => Self::Secured(stream, read),
-            Err(upgraded) => Self::Wrapped(upgraded),
+        let upgraded = match unwrapped::<Lent<_>>(upgraded) {
+            Ok((lent, read)) => return Some(Self::Socket(lent.take()?, read)),
+            Err(upgraded) => upgraded,
+        };
+        let upgraded = match unwrapped(upgraded) {
+            Ok((stream, read)) => return Some(Self::Secured(stream, read)),
+            Err(upgraded) => upgraded,
+        };
+        match unwrapped::<Lent<_>>(upgraded) {
+            Ok((lent, read)) => Some(Self::Secured(lent.take()?, read)),
+            Err(upgraded) => Some(Self::Wrapped(upgraded)),
         }
     }
 }
 
 /// The stream itself, if it is of this type, whether hyper knew the generation of HTTP or had to find out.
-fn take<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
+fn unwrapped<S>(upgraded: Upgraded) -> Result<(S, Bytes), Upgraded>
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     use hyper_util::server::conn::auto::upgrade;
     let upgraded = match upgraded.downcast::<TokioIo<S>>() {

@@ -22,6 +22,9 @@ use super::*;
 const UPGRADE_REQUEST: &[u8] =
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nafter";
 
+/// Does hyper find out what is spoken, and is the stream lent to it?
+const CASES: [(bool, bool); 4] = [(false, false), (false, true), (true, false), (true, true)];
+
 /// Serves one request that upgrades, and returns what is taken.
 async fn upgraded<S>(stream: S, auto: bool) -> Taken
 where
@@ -49,7 +52,7 @@ where
         let served = builder.serve_connection(io, service).with_upgrades();
         served.await.unwrap();
     }
-    Taken::from(taken.recv().await.unwrap().await.unwrap())
+    Taken::of(taken.recv().await.unwrap().await.unwrap()).unwrap()
 }
 
 /// Two ends of a connection; the first has sent its request.
@@ -71,11 +74,16 @@ async fn follows<S: AsyncRead + Unpin>(mut stream: S, read: Bytes) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_plain_socket_comes_back() {
-    for auto in [false, true] {
+    for (auto, lent) in CASES {
         let (mut peer, socket) = asked().await;
         peer.write_all(UPGRADE_REQUEST).await.unwrap();
-        let Taken::Socket(socket, read) = upgraded(socket, auto).await else {
-            panic!("not the socket; found out by hyper: {auto}");
+        let taken = if lent {
+            upgraded(Lent::new(socket), auto).await
+        } else {
+            upgraded(socket, auto).await
+        };
+        let Taken::Socket(socket, read) = taken else {
+            panic!("not the socket; found out by hyper: {auto}, lent: {lent}");
         };
         assert_eq!(follows(socket, read).await, b"after");
     }
@@ -104,15 +112,21 @@ async fn a_secured_stream_comes_back() {
         .with_root_certificates(roots)
         .with_no_client_auth();
     let connector = TlsConnector::from(Arc::new(client));
-    for auto in [false, true] {
+    for (auto, lent) in CASES {
         let (peer, socket) = asked().await;
         let name = ServerName::try_from("localhost").unwrap();
         let (peer, stream) = tokio::join!(connector.connect(name, peer), acceptor.accept(socket));
         let mut peer = peer.unwrap();
         peer.write_all(UPGRADE_REQUEST).await.unwrap();
         peer.flush().await.unwrap();
-        let Taken::Secured(stream, read) = upgraded(Box::new(stream.unwrap()), auto).await else {
-            panic!("not the stream; found out by hyper: {auto}");
+        let stream: SecuredStream = Box::new(stream.unwrap());
+        let taken = if lent {
+            upgraded(Lent::new(stream), auto).await
+        } else {
+            upgraded(stream, auto).await
+        };
+        let Taken::Secured(stream, read) = taken else {
+            panic!("not the stream; found out by hyper: {auto}, lent: {lent}");
         };
         assert_eq!(follows(stream, read).await, b"after");
     }
