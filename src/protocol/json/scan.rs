@@ -22,6 +22,32 @@ const STOPS: [bool; 256] = {
     stops
 };
 
+/// Marks, by the highest bit of each, which of eight bytes are not simply text of a string; only the lowest mark is certain.
+const fn stops(eight: u64) -> u64 {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    const fn zeros(bytes: u64) -> u64 {
+        bytes.wrapping_sub(EACH) & !bytes
+    }
+    let controls = eight.wrapping_sub(EACH * 0x20) & !eight;
+    let quotes = zeros(eight ^ (EACH * b'"' as u64));
+    let escapes = zeros(eight ^ (EACH * b'\\' as u64));
+    (controls | quotes | escapes) & (EACH * 0x80)
+}
+
+/// How much of this is simply text of a string.
+#[inline]
+fn plain(bytes: &[u8]) -> usize {
+    let (eights, rest) = bytes.as_chunks();
+    for (at, eight) in eights.iter().enumerate() {
+        let stops = stops(u64::from_le_bytes(*eight));
+        if stops != 0 {
+            return at * 8 + stops.trailing_zeros() as usize / 8;
+        }
+    }
+    let stop = rest.iter().position(|byte| STOPS[usize::from(*byte)]);
+    bytes.len() - rest.len() + stop.unwrap_or(rest.len())
+}
+
 /// A place in JSON text.
 #[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
@@ -149,27 +175,27 @@ impl<'a> Scanner<'a> {
 
     /// Steps over a string and returns what is between the quotes, and whether there are escapes in it.
     pub(super) fn string(&mut self) -> Result<(&'a [u8], bool), Malformed> {
+        let start = self.at + 1;
+        let escaped = self.skip_string()?;
+        Ok((&self.input[start..self.at - 1], escaped))
+    }
+
+    /// Steps over a string and returns whether there are escapes in it.
+    #[inline]
+    fn skip_string(&mut self) -> Result<bool, Malformed> {
         self.expect(b'"')?;
-        let start = self.at;
         let mut escaped = false;
         loop {
-            let mut rest = self.input[self.at..].iter();
-            self.at += rest
-                .position(|byte| STOPS[usize::from(*byte)])
-                .ok_or(Malformed)?;
-            match self.input[self.at] {
-                b'"' => break,
-                b'\\' => {
-                    escaped = true;
-                    self.bump();
-                    self.escape()?;
-                }
+            self.at += plain(&self.input[self.at..]);
+            let stop = self.peek();
+            self.bump();
+            match stop {
+                Some(b'"') => return Ok(escaped),
+                Some(b'\\') => self.escape()?,
                 _ => return Err(Malformed),
             }
+            escaped = true;
         }
-        let text = &self.input[start..self.at];
-        self.bump();
-        Ok((text, escaped))
     }
 
     /// Steps over what follows a backslash.
@@ -208,7 +234,7 @@ impl<'a> Scanner<'a> {
         self.blanks();
         let byte = self.peek().ok_or(Malformed)?;
         match byte {
-            b'"' => self.string().map(|_| false),
+            b'"' => self.skip_string().map(|_| false),
             b'{' | b'[' => {
                 if nesting.depth == depth {
                     return Err(Malformed);
@@ -254,7 +280,7 @@ impl<'a> Scanner<'a> {
 
     /// Steps over a key and its colon.
     fn key(&mut self) -> Result<(), Malformed> {
-        self.string()?;
+        self.skip_string()?;
         self.blanks();
         self.expect(b':')
     }
@@ -351,4 +377,23 @@ fn unit(escape: &[u8]) -> u32 {
         .iter()
         .filter_map(|digit| char::from(*digit).to_digit(16))
         .fold(0, |number, digit| number << 4 | digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{STOPS, plain};
+
+    proptest! {
+        #[test]
+        fn eight_bytes_at_once_are_looked_at_as_one_by_one(
+            clean in "[ -!#-\\[\\]-~é\u{80}-\u{ff}]{0,70}",
+            then in any::<Vec<u8>>(),
+        ) {
+            let bytes = [clean.as_bytes(), &then].concat();
+            let first = bytes.iter().position(|byte| STOPS[usize::from(*byte)]);
+            prop_assert_eq!(plain(&bytes), first.unwrap_or(bytes.len()));
+        }
+    }
 }

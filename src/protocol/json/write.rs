@@ -47,11 +47,12 @@ impl Writer {
         self.is_first = false;
     }
 
+    #[inline]
     fn key(&mut self, field: Field) {
-        self.comma();
-        self.out.push(b'"');
-        self.out.extend_from_slice(field.name.as_bytes());
-        self.out.extend_from_slice(b"\":");
+        let key = field.key.as_bytes();
+        self.out
+            .extend_from_slice(if self.is_first { &key[1..] } else { key });
+        self.is_first = false;
     }
 
     /// A key that is not ours.
@@ -208,7 +209,7 @@ impl Sink for Writer {
 
 /// Line breaks in a payload are only between its tokens; a line feed would end the message.
 fn without_line_breaks(out: &mut Vec<u8>, payload: &[u8]) {
-    if !payload.contains(&b'\n') && !payload.contains(&b'\r') {
+    if memchr::memchr2(b'\n', b'\r', payload).is_none() {
         return out.extend_from_slice(payload);
     }
     let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
@@ -224,33 +225,52 @@ pub(in crate::protocol) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
-/// Bytes that are escaped, and the one that two line separators begin with.
+/// Is this byte escaped, or the one that two line separators begin with? Without branches, so that it is asked of many at once.
+const fn is_escaped(byte: u8) -> bool {
+    (byte < 0x20)
+        | (byte == b'"')
+        | (byte == b'\\')
+        | (byte == b'<')
+        | (byte == b'>')
+        | (byte == b'&')
+        | (byte == 0xe2)
+}
+
+/// The same, for one at a time.
 const ESCAPED: [bool; 256] = {
     let mut escaped = [false; 256];
-    let mut control = 0;
-    while control < 0x20 {
-        escaped[control] = true;
-        control += 1;
+    let mut byte = 0_u8;
+    loop {
+        escaped[byte as usize] = is_escaped(byte);
+        if byte == u8::MAX {
+            break escaped;
+        }
+        byte += 1;
     }
-    escaped[b'"' as usize] = true;
-    escaped[b'\\' as usize] = true;
-    escaped[b'<' as usize] = true;
-    escaped[b'>' as usize] = true;
-    escaped[b'&' as usize] = true;
-    escaped[0xe2] = true;
-    escaped
 };
+
+/// How much of this is written as it is.
+#[inline]
+fn plain(bytes: &[u8]) -> usize {
+    let (many, _) = bytes.as_chunks::<16>();
+    let clean = many
+        .iter()
+        .take_while(|some| !some.iter().fold(false, |any, byte| any | is_escaped(*byte)));
+    let clean = clean.count() * 16;
+    let rest = &bytes[clean..];
+    let next = rest.iter().position(|byte| ESCAPED[usize::from(*byte)]);
+    clean + next.unwrap_or(rest.len())
+}
 
 fn escape(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let bytes = text.as_bytes();
-    let (mut plain, mut next) = (0, 0);
-    while let Some(skipped) = bytes[next..]
-        .iter()
-        .position(|byte| ESCAPED[usize::from(*byte)])
-    {
-        let at = next + skipped;
-        let byte = bytes[at];
+    let (mut written, mut next) = (0, 0);
+    loop {
+        let at = next + plain(&bytes[next..]);
+        let Some(byte) = bytes.get(at).copied() else {
+            break;
+        };
         next = at + 1;
         // U+2028 and U+2029 are e2 80 a8 and e2 80 a9.
         let length = match byte {
@@ -258,8 +278,8 @@ fn escape(out: &mut Vec<u8>, text: &str) {
             0xe2 => 3,
             _ => 1,
         };
-        out.extend_from_slice(&bytes[plain..at]);
-        plain = at + length;
+        out.extend_from_slice(&bytes[written..at]);
+        written = at + length;
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -276,5 +296,24 @@ fn escape(out: &mut Vec<u8>, text: &str) {
             }
         }
     }
-    out.extend_from_slice(&bytes[plain..]);
+    out.extend_from_slice(&bytes[written..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{is_escaped, plain};
+
+    proptest! {
+        #[test]
+        fn many_bytes_at_once_are_looked_at_as_one_by_one(
+            clean in "[a-zA-Z0-9 é]{0,70}",
+            then in any::<Vec<u8>>(),
+        ) {
+            let bytes = [clean.as_bytes(), &then].concat();
+            let first = bytes.iter().position(|byte| is_escaped(*byte));
+            prop_assert_eq!(plain(&bytes), first.unwrap_or(bytes.len()));
+        }
+    }
 }

@@ -217,8 +217,8 @@ impl<W: Wire> Sink for W {
     ) {
         for (key, value) in entries {
             self.message(place, |writer| {
-                writer.text(field(1, "key"), key.borrow());
-                writer.message(field(2, "value"), |writer| body(writer, value));
+                writer.text(field!(1, "key"), key.borrow());
+                writer.message(field!(2, "value"), |writer| body(writer, value));
             });
         }
     }
@@ -226,8 +226,8 @@ impl<W: Wire> Sink for W {
     fn texts(&mut self, place: Field, entries: &BTreeMap<String, String>) {
         for (key, value) in entries {
             self.message(place, |writer| {
-                writer.text(field(1, "key"), key);
-                writer.text(field(2, "value"), value);
+                writer.text(field!(1, "key"), key);
+                writer.text(field!(2, "value"), value);
             });
         }
     }

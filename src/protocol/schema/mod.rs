@@ -82,8 +82,8 @@ impl Body<'_> {
 pub(super) struct Field {
     /// Number in Protobuf.
     pub(super) number: u32,
-    /// Key in JSON.
-    pub(super) name: &'static str,
+    /// Comma, key and colon of JSON in one.
+    pub(super) key: &'static str,
     /// Written in JSON even if the value is zero.
     pub(super) always: bool,
 }
@@ -95,23 +95,26 @@ impl Field {
     }
 }
 
-/// A field that is left out when it is zero.
-pub(super) const fn field(number: u32, name: &'static str) -> Field {
-    Field {
-        number,
-        name,
-        always: false,
-    }
+/// A field that is left out when it is zero: its number and its name.
+macro_rules! field {
+    ($number:expr, $name:literal) => {
+        crate::protocol::schema::Field {
+            number: $number,
+            key: concat!(",\"", $name, "\":"),
+            always: false,
+        }
+    };
 }
 
 /// A field that JSON has even when it is zero.
-pub(super) const fn always(number: u32, name: &'static str) -> Field {
-    Field {
-        number,
-        name,
-        always: true,
-    }
+macro_rules! always {
+    ($number:expr, $name:literal) => {
+        crate::protocol::schema::field!($number, $name).always_if(true)
+    };
 }
+
+use always;
+pub(super) use field;
 
 /// Where fields are written to. Zero values are left out unless the field says otherwise.
 pub(super) trait Sink: Sized {
