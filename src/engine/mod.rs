@@ -167,6 +167,8 @@ pub struct History {
 pub enum Event {
     /// Something happened in a channel.
     Channel(Channel, ChannelEvent),
+    /// The same, but it was missed at first and has been read from history, maybe with many others at once.
+    Late(Channel, ChannelEvent),
     /// Another node says something.
     Control(NodeId, Box<ControlCommand>),
 }

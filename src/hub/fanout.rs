@@ -38,6 +38,16 @@ pub(crate) struct Fanout {
 impl Hub {
     /// Queues a channel event for all its subscribers on this node.
     pub(crate) fn broadcast(&self, broadcast: &Arc<Broadcast>) -> Fanout {
+        self.spread(broadcast, false)
+    }
+
+    /// The same for one that was read from history, and many others with it: nobody is to be closed for that who can read it there
+    /// as well.
+    pub(crate) fn broadcast_late(&self, broadcast: &Arc<Broadcast>) -> Fanout {
+        self.spread(broadcast, true)
+    }
+
+    fn spread(&self, broadcast: &Arc<Broadcast>, late: bool) -> Fanout {
         let mut fanout = Fanout::default();
         let membership = matches!(
             broadcast.event,
@@ -59,7 +69,8 @@ impl Hub {
                     frame: classes.frame_for(subscriber),
                     skipped,
                 };
-                match subscriber.mailbox.deliver(delivery, subscriber.slow) {
+                let late = late && subscriber.positioned;
+                match subscriber.mailbox.deliver(delivery, subscriber.slow, late) {
                     Ok(Queued::Whole) => fanout.queued += 1,
                     Ok(Queued::Less) => fanout.lagging += 1,
                     Err(Refused::Overflow) => fanout.slow += 1,

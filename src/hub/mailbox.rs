@@ -14,7 +14,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use indexmap::IndexMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::model::{
     Channel, ChannelEvent, Delivery, Disconnect, Refresh, SlowPolicy, SubscribeCommand,
@@ -162,10 +162,14 @@ impl Mailbox {
 
     /// Queues a mail.
     pub(crate) fn push(&self, mail: Mail) -> Result<(), Refused> {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         if state.closed.is_some() {
             return Err(Refused::Closed);
         }
+        self.put(state, mail)
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State>, mail: Mail) -> Result<(), Refused> {
         let bytes = state.bytes + mail.cost();
         if bytes > self.budget {
             state.closed = Some(Disconnect::SLOW);
@@ -186,25 +190,33 @@ impl Mailbox {
     }
 
     /// Queues a delivery by the policy of its subscription: with one that is not [`SlowPolicy::Disconnect`] the queue takes no
-    /// more than [`LAG`].
-    pub(crate) fn deliver(&self, delivery: Delivery, slow: SlowPolicy) -> Result<Queued, Refused> {
+    /// more than [`LAG`]. With one that is, half of the queue is for what comes `late`, and the rest of that is read from history.
+    pub(crate) fn deliver(
+        &self,
+        delivery: Delivery,
+        slow: SlowPolicy,
+        late: bool,
+    ) -> Result<Queued, Refused> {
         let event = &delivery.broadcast.event;
         // A loss must be told whatever the client reads.
         let told = matches!(event, ChannelEvent::InsufficientState(_));
-        if slow == SlowPolicy::Disconnect || told {
-            return self.push(Mail::Delivery(delivery)).map(|()| Queued::Whole);
-        }
         let mut state = self.state.lock();
         if state.closed.is_some() {
             return Err(Refused::Closed);
         }
-        let waiting = state.queue.len() * size_of::<Mail>() + state.bytes;
-        let room = waiting + delivery.frame.size() <= self.budget.min(LAG);
         let lag = state.lag.as_deref();
         let lags = lag.is_some_and(|lag| lag.has(delivery.key));
-        if room && !lags {
-            drop(state);
-            return self.push(Mail::Delivery(delivery)).map(|()| Queued::Whole);
+        let most = match slow {
+            _ if told => usize::MAX,
+            SlowPolicy::Disconnect if late => self.budget / 2,
+            SlowPolicy::Disconnect => usize::MAX,
+            SlowPolicy::Latest | SlowPolicy::Recover => self.budget.min(LAG),
+        };
+        let waiting = state.queue.len() * size_of::<Mail>() + state.bytes;
+        if told || !lags && waiting + delivery.frame.size() <= most {
+            return self
+                .put(state, Mail::Delivery(delivery))
+                .map(|()| Queued::Whole);
         }
         let lag = state.lag.get_or_insert_default();
         if slow == SlowPolicy::Latest {

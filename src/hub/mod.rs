@@ -49,6 +49,8 @@ pub(crate) struct Subscriber {
     pub(crate) filter: Option<Arc<Filter>>,
     /// What happens when its connection reads too slowly.
     pub(crate) slow: SlowPolicy,
+    /// It knows its position, so it can be brought up to date from history.
+    pub(crate) positioned: bool,
 }
 
 /// Subscribers by channel.

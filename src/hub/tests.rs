@@ -39,6 +39,7 @@ fn subscriber(mailbox: &Arc<Mailbox>, generation: u32) -> Subscriber {
         join_leave: false,
         filter: None,
         slow: SlowPolicy::default(),
+        positioned: false,
     }
 }
 
@@ -768,6 +769,39 @@ fn the_newest_is_kept_for_a_slow_reader_and_nothing_is_a_gap() {
     mailbox.written(1 << 20);
     assert_eq!(hub.broadcast(&large(101)).queued, 1);
     assert_eq!(deliveries(&mailbox), [(101, 0)]);
+}
+
+#[test]
+fn what_comes_late_closes_nobody_who_can_read_it_in_history() {
+    let hub = Hub::new();
+    let [knows, does_not] = [(); 2].map(|()| Arc::new(Mailbox::new(1 << 20)));
+    let positioned = Subscriber {
+        positioned: true,
+        ..subscriber(&knows, 1)
+    };
+    hub.join(&channel(), positioned);
+    hub.join(&channel(), subscriber(&does_not, 1));
+    for offset in 1..=150 {
+        hub.broadcast_late(&large(offset));
+    }
+    assert!(does_not.overflowed());
+    // What is told live comes after what is late, so it is read from history, too.
+    assert_eq!(hub.broadcast(&large(151)).lagging, 1);
+    let mails = take(&knows).unwrap().unwrap();
+    assert!(matches!(mails.back(), Some(Mail::Behind(_))));
+    let bytes: usize = mails.iter().map(Mail::cost).sum();
+    let half = 1 << 19;
+    assert!((half - 20_000..=half).contains(&bytes), "{bytes}");
+    mailbox_resumes(&hub, &knows, bytes);
+}
+
+/// A connection that is up to date again and has room gets everything, up to all of its budget.
+fn mailbox_resumes(hub: &Hub, mailbox: &Arc<Mailbox>, written: usize) {
+    mailbox.written(written);
+    mailbox.resume(key(1));
+    let queued: usize = (152..=240).map(|n| hub.broadcast(&large(n)).queued).sum();
+    assert_eq!(queued, 89);
+    assert!(!mailbox.overflowed());
 }
 
 #[test]

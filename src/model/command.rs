@@ -57,11 +57,16 @@ impl SubscribeOptions {
     /// What happens when this subscriber reads too slowly: only a position can be recovered from.
     #[must_use]
     pub fn effective_slow_policy(&self) -> SlowPolicy {
-        let positioned = self.positioned || self.recoverable;
         match self.slow_policy {
-            SlowPolicy::Recover if !positioned => SlowPolicy::Disconnect,
+            SlowPolicy::Recover if !self.is_positioned() => SlowPolicy::Disconnect,
             policy => policy,
         }
+    }
+
+    /// The subscriber knows its position in the stream.
+    #[must_use]
+    pub const fn is_positioned(&self) -> bool {
+        self.positioned || self.recoverable
     }
 }
 

@@ -23,12 +23,18 @@ pub(super) async fn pump(shared: Arc<Shared>, mut events: EventReceiver) {
 
 fn handle(shared: &Shared, sampler: &mut Sampler, event: Event) {
     match event {
-        Event::Channel(channel, event) => fan_out(shared, sampler, channel, event),
+        Event::Channel(channel, event) => fan_out(shared, sampler, channel, (event, false)),
+        Event::Late(channel, event) => fan_out(shared, sampler, channel, (event, true)),
         Event::Control(from, message) => shared.told(from, *message),
     }
 }
 
-fn fan_out(shared: &Shared, sampler: &mut Sampler, channel: Channel, event: ChannelEvent) {
+fn fan_out(
+    shared: &Shared,
+    sampler: &mut Sampler,
+    channel: Channel,
+    (event, late): (ChannelEvent, bool),
+) {
     let kind = kind(&event);
     let metrics = &shared.metrics;
     metrics.broker.received(&event);
@@ -46,7 +52,11 @@ fn fan_out(shared: &Shared, sampler: &mut Sampler, channel: Channel, event: Chan
     });
     let span = span(shared, &broadcast);
     let timer = metrics.broker.broadcast_duration.start_timer();
-    let fanout = shared.hub.broadcast(&broadcast);
+    let fanout = if late {
+        shared.hub.broadcast_late(&broadcast)
+    } else {
+        shared.hub.broadcast(&broadcast)
+    };
     if kind == "publication" {
         timer.observe_duration();
     } else {

@@ -33,7 +33,7 @@ pub(super) fn style(
     let wanted = request.delta == "fossil" && options.delta && request.tags_filter.is_none();
     let delta = match wanted {
         false => Delta::Off,
-        true if options.positioned || options.recoverable => Delta::Patches,
+        true if options.is_positioned() => Delta::Patches,
         true => Delta::Complete,
     };
     let compact = options.compaction
@@ -116,7 +116,7 @@ impl Session {
             number: *number,
             ..SubscribeResult::default()
         };
-        if options.positioned || options.recoverable {
+        if options.is_positioned() {
             let mode = options.recovery_mode;
             let asked = joining.asked.as_ref();
             let settled = recovery::settle(asked, mode, joined, &joining.held)

@@ -101,7 +101,7 @@ impl Subject {
             .await
             .expect("an event within five seconds");
         match event.expect("an open event queue") {
-            Event::Channel(channel, event) => (channel, event),
+            Event::Channel(channel, event) | Event::Late(channel, event) => (channel, event),
             Event::Control(from, command) => panic!("unexpected {command:?} of {from}"),
         }
     }

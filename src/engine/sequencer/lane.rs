@@ -72,6 +72,9 @@ struct Losses {
 /// The node is gone.
 struct Gone;
 
+/// [`Event::Channel`] or [`Event::Late`].
+type Kind = fn(Channel, ChannelEvent) -> Event;
+
 impl<S: Source> Lane<S> {
     pub(super) fn new(
         reads: Reads<S>,
@@ -128,14 +131,14 @@ impl<S: Source> Lane<S> {
                 if !self.entries.contains_key(&channel) {
                     // The last subscriber has just gone.
                     let event = ChannelEvent::Publication(publication, epoch);
-                    return self.send(&channel, event).await;
+                    return self.send(&channel, Event::Channel, event).await;
                 }
-                self.step(&channel, |sequence, out| {
+                let stepped = self.step(&channel, Event::Channel, |sequence, out| {
                     sequence.publication(publication, epoch, out);
-                })
-                .await
+                });
+                stepped.await
             }
-            Input::Event(channel, event) => self.send(&channel, event).await,
+            Input::Event(channel, event) => self.send(&channel, Event::Channel, event).await,
             Input::Subscribed(channel) => {
                 self.subscribe(channel);
                 Ok(())
@@ -149,7 +152,7 @@ impl<S: Source> Lane<S> {
             }
             Input::Observed(channel, top, answer) => {
                 let mut usable = true;
-                let stepped = self.step(&channel, |sequence, out| {
+                let stepped = self.step(&channel, Event::Channel, |sequence, out| {
                     usable = sequence.observed(&top, out);
                 });
                 stepped.await?;
@@ -183,10 +186,11 @@ impl<S: Source> Lane<S> {
                 ticket,
                 history,
             }) if self.is_current(&key) => {
-                self.step(&key.channel, |sequence, out| {
+                // What was missed, and what was held meanwhile.
+                let stepped = self.step(&key.channel, Event::Late, |sequence, out| {
                     sequence.answer(ticket, history, out);
-                })
-                .await
+                });
+                stepped.await
             }
             Read::Answer(_) => Ok(()),
             Read::Swept(streams) => self.swept(streams).await,
@@ -220,7 +224,7 @@ impl<S: Source> Lane<S> {
         let now = again.is_some();
         for Swept { key, asked, top } in streams {
             if self.is_current(&key) {
-                let swept = self.step(&key.channel, |sequence, out| {
+                let swept = self.step(&key.channel, Event::Channel, |sequence, out| {
                     sequence.swept(&asked, top, now, out);
                 });
                 swept.await?;
@@ -245,7 +249,8 @@ impl<S: Source> Lane<S> {
     async fn confirm(&mut self) -> Result<(), Gone> {
         self.confirm = None;
         for channel in std::mem::take(&mut self.suspects) {
-            self.step(&channel, Sequence::confirm).await?;
+            self.step(&channel, Event::Channel, Sequence::confirm)
+                .await?;
         }
         Ok(())
     }
@@ -256,10 +261,11 @@ impl<S: Source> Lane<S> {
             .is_some_and(|entry| entry.generation == key.generation)
     }
 
-    /// Gives a sequence its input and carries out what it says.
+    /// Gives a sequence its input and carries out what it says; what it passes on becomes an event of this kind.
     async fn step(
         &mut self,
         channel: &Channel,
+        kind: Kind,
         input: impl FnOnce(&mut Sequence, &mut Vec<Step>),
     ) -> Result<(), Gone> {
         let mut steps = std::mem::take(&mut self.steps);
@@ -269,15 +275,15 @@ impl<S: Source> Lane<S> {
             self.metrics.held.add(count(entry.sequence.held()) - held);
         }
         for step in steps.drain(..) {
-            self.carry_out(channel, step).await?;
+            self.carry_out(channel, kind, step).await?;
         }
         self.steps = steps;
         Ok(())
     }
 
-    async fn carry_out(&mut self, channel: &Channel, step: Step) -> Result<(), Gone> {
+    async fn carry_out(&mut self, channel: &Channel, kind: Kind, step: Step) -> Result<(), Gone> {
         if let Step::Pass(event) = step {
-            return self.send(channel, event).await;
+            return self.send(channel, kind, event).await;
         }
         let Some(entry) = self.entries.get_mut(channel) else {
             return Ok(());
@@ -314,11 +320,16 @@ impl<S: Source> Lane<S> {
     }
 
     /// Waits as long as it takes: nothing is dropped between engine and hub.
-    async fn send(&mut self, channel: &Channel, event: ChannelEvent) -> Result<(), Gone> {
+    async fn send(
+        &mut self,
+        channel: &Channel,
+        kind: Kind,
+        event: ChannelEvent,
+    ) -> Result<(), Gone> {
         loop {
             match self.events.reserve(channel).await {
                 Ok(slot) => {
-                    slot.send(Event::Channel(channel.clone(), event));
+                    slot.send(kind(channel.clone(), event));
                     return Ok(());
                 }
                 Err(Error::Overloaded(_)) => {

@@ -251,6 +251,7 @@ impl Caller {
             join_leave: options.push_join_leave,
             filter: options.filter.clone(),
             slow: options.effective_slow_policy(),
+            positioned: options.is_positioned(),
         };
         if subscriber.slow != SlowPolicy::Disconnect {
             self.mailbox.be_lenient();
@@ -266,7 +267,7 @@ impl Caller {
         } else {
             0
         };
-        let found = if options.positioned || options.recoverable {
+        let found = if options.is_positioned() {
             let cache = options.recovery_mode == RecoveryMode::Cache;
             self.read_missed(&channel, since, (limit, cache)).await?
         } else {

@@ -27,6 +27,7 @@ fn subscriber(generation: u32) -> Subscriber {
         join_leave: false,
         filter: None,
         slow: SlowPolicy::default(),
+        positioned: false,
     }
 }
 

@@ -376,9 +376,8 @@ impl Subscriber {
 pub(crate) fn settings() -> Value {
     json!({
         "prometheus": {"enabled": true},
-        // A harness client gives up after ten silent seconds; it does not answer pings. What history gives back comes at once, and
-        // waits for clients like everything else.
-        "client": {"ping_interval": "3s", "pong_timeout": "-1s", "queue_max_size": 64_000_000},
+        // A harness client gives up after ten silent seconds; it does not answer pings.
+        "client": {"ping_interval": "3s", "pong_timeout": "-1s"},
         "channel": {"without_namespace": {
             "allow_subscribe_for_client": true, "force_recovery": true,
             "history_size": 10_000, "history_ttl": "600s",

@@ -46,7 +46,8 @@ pub(super) async fn first_of_another_epoch(events: &mut [EventReceiver]) -> (Cha
 
 pub(super) async fn publication(events: &mut [EventReceiver]) -> (Channel, String) {
     match event(events).await {
-        Event::Channel(channel, ChannelEvent::Publication(publication, _)) => (
+        Event::Channel(channel, ChannelEvent::Publication(publication, _))
+        | Event::Late(channel, ChannelEvent::Publication(publication, _)) => (
             channel,
             String::from_utf8(publication.data.to_vec()).unwrap(),
         ),
@@ -114,7 +115,7 @@ async fn commands_travel(one: &Redis, other: &Redis, heard: &mut [EventReceiver]
             Event::Control(from, command) => {
                 assert_eq!((from, *command), (one.node.clone(), Control::Shutdown));
             }
-            other @ Event::Channel(..) => panic!("unexpected {other:?}"),
+            other => panic!("unexpected {other:?}"),
         }
     }
 }

@@ -65,6 +65,8 @@ struct Bench {
     streams: Arc<Streams>,
     sequencer: Sequencer,
     events: EventReceiver,
+    /// Events that came late.
+    late: usize,
     registry: prometheus::Registry,
     tasks: JoinSet<()>,
 }
@@ -88,6 +90,7 @@ impl Bench {
             streams,
             sequencer,
             events: events.remove(0),
+            late: 0,
             registry,
             tasks,
         }
@@ -103,6 +106,10 @@ impl Bench {
         let event = timeout(Duration::from_secs(30), self.events.recv()).await;
         match event.expect("an event in time").expect("an open queue") {
             Event::Channel(_, event) => event,
+            Event::Late(_, event) => {
+                self.late += 1;
+                event
+            }
             other @ Event::Control(..) => panic!("unexpected {other:?}"),
         }
     }
@@ -153,6 +160,7 @@ async fn a_lost_publication_is_repaired_and_counted() {
     for offset in [8, 9, 10] {
         assert_eq!(bench.offset().await, offset);
     }
+    assert_eq!(bench.late, 2, "what was missed, and what waited for it");
     assert_eq!(bench.counted("centripetal_sequencer_gaps_total"), 1.0);
     assert_eq!(bench.counted("centripetal_sequencer_repaired_total"), 1.0);
     assert_eq!(
