@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
@@ -53,40 +53,24 @@ async fn stopped(server: &Server) -> u64 {
     panic!("{MOST} publications for somebody who does not read, and none was late");
 }
 
-/// Offsets of the publications up to this one; nothing else may come.
-async fn offsets(client: &mut Client, top: u64) -> Vec<u64> {
-    let mut offsets = Vec::new();
-    while offsets.last() != Some(&top) {
-        let mut message = client.next().await;
-        if message == json!({}) {
-            client.send(json!({})).await;
-            continue;
-        }
-        let publication = message["push"]["pub"].take();
-        assert_ne!(publication, Value::Null, "{message}");
-        offsets.push(publication["offset"].as_u64().unwrap());
-    }
-    offsets
-}
-
 async fn a_stopped_reader_is_brought_up_to_date_from_history(on: Transport) {
     let (server, mut client) = stage(on, "recover").await;
     client.subscribe(json!({"channel": "news"})).await;
     let top = stopped(&server).await;
     let all: Vec<_> = (1..=top).collect();
-    assert_eq!(offsets(&mut client, top).await, all);
+    assert_eq!(client.offsets(top).await, all);
     // Live again.
     server.publish("news", &json!(1)).await;
-    assert_eq!(offsets(&mut client, top + 1).await, [top + 1]);
+    assert_eq!(client.offsets(top + 1).await, [top + 1]);
 }
 
 async fn a_stopped_reader_gets_the_newest_publication(on: Transport) {
     let (server, mut client) = stage(on, "latest").await;
     client.subscribe(json!({"channel": "news"})).await;
     let top = stopped(&server).await;
-    let some = offsets(&mut client, top).await;
+    let some = client.offsets(top).await;
     assert!(some.is_sorted_by(|a, b| a < b), "{some:?}");
     assert!((some.len() as u64) < top, "nothing was left out");
     server.publish("news", &json!(1)).await;
-    assert_eq!(offsets(&mut client, top + 1).await, [top + 1]);
+    assert_eq!(client.offsets(top + 1).await, [top + 1]);
 }

@@ -6,6 +6,7 @@
 mod bench;
 mod checker;
 mod journal;
+mod large;
 mod proxy;
 mod resp;
 mod runs;

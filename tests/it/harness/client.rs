@@ -425,6 +425,22 @@ impl Client {
         }
     }
 
+    /// Offsets of the publications up to this one; pings are answered, and nothing else may come.
+    pub(crate) async fn offsets(&mut self, top: u64) -> Vec<u64> {
+        let mut offsets = Vec::new();
+        while offsets.last() != Some(&top) {
+            let mut message = self.next().await;
+            if message == json!({}) {
+                self.send(json!({})).await;
+                continue;
+            }
+            let publication = message["push"]["pub"].take();
+            assert_ne!(publication, Value::Null, "{message}");
+            offsets.push(publication["offset"].as_u64().unwrap());
+        }
+        offsets
+    }
+
     /// The next message, which must be a push.
     pub(crate) async fn push(&mut self) -> Value {
         let mut next = self.next().await;
