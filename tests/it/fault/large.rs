@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::proxy::Proxy;
 use crate::{
-    harness::{Client, Metric, Transport, eventually, on_every_transport, server},
+    harness::{Metric, Transport, eventually, on_every_transport, server},
     support::{RedisServer, Server, needed},
 };
 
