@@ -1,7 +1,5 @@
 //! Keys of server API callers (server-api.md 2): compared in constant time, never shown.
 
-use std::sync::Arc;
-
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -37,12 +35,6 @@ impl ApiKey {
             .strip_prefix("apikey ")
             .is_some_and(|given| self.matches(given))
     }
-
-    /// The check alone, for a module that must not know this one.
-    #[must_use]
-    pub fn into_check(self) -> Arc<dyn Fn(&str) -> bool + Send + Sync> {
-        Arc::new(move |given| self.matches(given))
-    }
 }
 
 fn digest(text: &str) -> [u8; 32] {
@@ -56,10 +48,9 @@ mod tests {
     #[test]
     fn only_the_key_itself_matches() {
         let key = ApiKey::new(&Secret::from("k3y")).unwrap();
-        let check = key.clone().into_check();
-        assert!(check("k3y"));
+        assert!(key.matches("k3y"));
         for other in ["", "k3", "k3y ", "K3Y", "k3yk3y"] {
-            assert!(!check(other), "{other:?}");
+            assert!(!key.matches(other), "{other:?}");
         }
         assert!(ApiKey::new(&Secret::default()).is_none());
         assert_eq!(format!("{key:?}"), "ApiKey");
